@@ -1,0 +1,117 @@
+// Package producers is everything the bus knows of vendors as sources: one folder per vendor, and
+// here what such a folder offers. A vendor's folder names no topic, group, offset or goroutine, and
+// imports no stage; register.go lists the vendors.
+package producers
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+	"time"
+
+	"conveyance/avro/event"
+	"conveyance/internal/tenant"
+)
+
+// Secret is one key that may sign a vendor's webhooks.
+type Secret struct {
+	ID        string // for metrics and logs; never the key
+	Key       []byte
+	NotBefore time.Time
+	NotAfter  time.Time // zero = no end
+}
+
+// Webhook takes a vendor's deliveries in.
+type Webhook interface {
+	// Verify returns nil only if one of keys signed exactly these bytes. It looks at every key and
+	// every header, in constant time, and never parses the body.
+	Verify(h http.Header, body []byte, keys []Secret) error
+	// Hints is pure: whose delivery it is, the resources that it names, and the fact itself if the
+	// body holds it.
+	Hints(body []byte) (Delivery, error)
+}
+
+// Delivery is what a webhook's body says.
+type Delivery struct {
+	ID        string // the vendor's id of the delivery, or what is stable between attempts
+	Account   string // the vendor's external account id
+	Resources []event.Resource
+	Fact      *event.VendorSnapshot // the whole record, where the body holds it
+}
+
+// Cursor is where a poller stands, in the poller's own JSON. Nil is the beginning.
+type Cursor json.RawMessage
+
+// Change is one record that a poller found changed.
+type Change struct {
+	Resource event.Resource
+	Version  int64                 // as in VendorSnapshot; 0 = unknown
+	Fact     *event.VendorSnapshot // the whole record, where the list holds it; without token and lane
+}
+
+// Poller yields what changed at an account since a cursor, oldest first, with an overlap that
+// covers the vendor's clock and late commits. The returned cursor is stored only after everything
+// that was yielded is acknowledged. It blocks for as long as the vendor takes; errors carry verdicts.
+type Poller interface {
+	Poll(ctx context.Context, a tenant.Account, since Cursor, yield func(Change) error) (Cursor, error)
+}
+
+// Fetcher reads a record whole, all parts or none. A 404 is a snapshot with Gone set, not an error.
+// The caller fills token and lane. Errors carry verdicts.
+type Fetcher interface {
+	Fetch(ctx context.Context, a tenant.Account, r event.Resource) (event.VendorSnapshot, error)
+}
+
+// Mapper turns a snapshot into facts. It is pure: no clock, no I/O, no memory. An error parks the
+// snapshot with its text as the cause, so it names the path that broke; a value that is merely
+// unknown is no error but a Drift.
+type Mapper interface {
+	Map(s event.VendorSnapshot) (Facts, error)
+}
+
+// Facts are what one snapshot says, in canonical words and without ids: translate fills contact
+// keys, deal keys and origins. Slices are in the vendor's order.
+type Facts struct {
+	Deal       *event.Deal // nil where the record is no deal; with its participants and commission
+	Signatures []Signature
+	Claims     []Claim
+	Drift      []Drift
+}
+
+// Signature is one signer's signature of one document.
+type Signature struct {
+	DocumentID, DocumentName, EnvelopeID string
+	Signer                               event.Contact
+	SignerRole                           string
+	SignedAt                             time.Time
+	Complete                             bool
+}
+
+// Claim is a piece of evidence that ties a record to a deal, in clear; translate stores its HMAC.
+type Claim struct {
+	Kind  string // deal_id, mls, escrow_no, email, address
+	Value string // normalised
+}
+
+// Drift is something in a snapshot that the contract does not know: counted and shown, so that a
+// vendor's rename is loud on the day it happens. Value holds no personal data.
+type Drift struct {
+	Path string // JSON pointer without indexes, for example /status
+	Kind string // unknown-field, unknown-value, retyped
+	What string // the unknown word, where it is one of a closed list; else empty
+}
+
+// Vendor is one line of the register: what a folder offers, each part nil where the vendor lacks it.
+type Vendor struct {
+	Name    string // folder, URL, flag prefix, log field
+	Webhook Webhook
+	Poller  Poller
+	Fetcher Fetcher
+	Mapper  Mapper
+	// Kinds are the kinds of resources that Map understands.
+	Kinds []string
+	// PollEvery is how often an account is polled; also the reconciliation interval.
+	PollEvery time.Duration
+	// Checker asks the vendor whether an account's credentials and settings work.
+	Checker tenant.Checker
+}
