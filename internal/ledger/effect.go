@@ -3,6 +3,8 @@ package ledger
 import (
 	"crypto/sha256"
 	"encoding/binary"
+
+	"conveyance/internal/verdict"
 )
 
 // Class says how an effect is kept from happening twice when its outcome is unknown (protocol.md 8).
@@ -52,6 +54,9 @@ func (e Effect) Step() int64 {
 type Receipt struct {
 	Ref  string // the destination's id of what was made or changed
 	NoOp bool   // the destination was already so, and no call was made
+	// Wake names a scope that this effect heals: the engine releases what waits for it, in the
+	// transaction that records the effect. Empty for none.
+	Wake verdict.Scope
 }
 
 // Outcome is what reading back says of an effect in doubt.
