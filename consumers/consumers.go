@@ -48,4 +48,9 @@ type Destination struct {
 	Adapter    func(Deps) (Adapter, error)
 	Projection func(Deps) (Projection, error)
 	Migrations fs.FS // of the destination's own schema; {schema} stands for it
+	// SettingsSchema is the JSON Schema (draft 2020-12) of a tenant's settings for the adapter, and
+	// AccountSchema of an account at Vendor: {"credential": {...}, "settings": {...}}.
+	SettingsSchema, AccountSchema []byte
+	// Checker asks the vendor whether an account and the tenant's settings work; nil for none.
+	Checker func(Deps) tenant.Checker
 }

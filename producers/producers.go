@@ -112,6 +112,9 @@ type Vendor struct {
 	Kinds []string
 	// PollEvery is how often an account is polled; also the reconciliation interval.
 	PollEvery time.Duration
+	// AccountSchema is the JSON Schema (draft 2020-12) of an account's credential and settings:
+	// {"credential": {...}, "settings": {...}}.
+	AccountSchema []byte
 	// Checker asks the vendor whether an account's credentials and settings work.
 	Checker tenant.Checker
 }
