@@ -61,3 +61,6 @@ type Deps struct {
 	Log     *zap.Logger
 	Metrics prometheus.Registerer
 }
+
+// Engine runs one group: it claims partitions, reads them, and obeys its handler's verdicts.
+type Engine struct{}

@@ -74,15 +74,37 @@ type Batch struct {
 	topic     string
 	partition int32
 	records   []*Record
-	results   []result
+	results   []Result
 	blocked   map[string]bool // keys with a record that did not end
 	commits   []func(context.Context, pgx.Tx) error
 }
 
-type result struct {
-	verdict *verdict.Error // nil = done
-	behind  bool           // after a blocked record of its key: queued behind it
-	outs    []Out
+// Result is what one record of a batch came to.
+type Result struct {
+	Verdict *verdict.Error // nil = done
+	Behind  bool           // after a blocked record of its key: queued behind it
+	Outs    []Out          // to produce, in order
+}
+
+// NewBatchOf returns a batch of records that were read, or made by a test of a handler.
+func NewBatchOf(topic string, partition int32, records ...*Record) *Batch {
+	return &Batch{
+		topic: topic, partition: partition, records: records,
+		results: make([]Result, len(records)), blocked: map[string]bool{},
+	}
+}
+
+// Results returns what each record came to so far, in the order of the records.
+func (b *Batch) Results() []Result { return b.results }
+
+// Write runs what the handler registered with Commit, in its order.
+func (b *Batch) Write(ctx context.Context, tx pgx.Tx) error {
+	for _, fn := range b.commits {
+		if err := fn(ctx, tx); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Topic is the batch's topic, without prefix.
@@ -97,7 +119,7 @@ func (b *Batch) Records() iter.Seq2[int, *Record] {
 	return func(yield func(int, *Record) bool) {
 		for i, r := range b.records {
 			if b.blocked[string(r.Key)] {
-				b.results[i].behind = true
+				b.results[i].Behind = true
 				continue
 			}
 			if !yield(i, r) {
@@ -108,13 +130,13 @@ func (b *Batch) Records() iter.Seq2[int, *Record] {
 }
 
 // Emit adds a record to produce for record i. Outputs of one key are produced in the order of Emit.
-func (b *Batch) Emit(i int, outs ...Out) { b.results[i].outs = append(b.results[i].outs, outs...) }
+func (b *Batch) Emit(i int, outs ...Out) { b.results[i].Outs = append(b.results[i].Outs, outs...) }
 
 // Give gives record i a verdict: Skip, Hold or Park. Its outputs are dropped, and with Hold and
 // Park the later records of its key queue behind it.
 func (b *Batch) Give(i int, err error) {
 	v := verdict.Of(err)
-	b.results[i] = result{verdict: v}
+	b.results[i] = Result{Verdict: v}
 	if v != nil && v.Kind != verdict.Skip {
 		b.blocked[string(b.records[i].Key)] = true
 	}
