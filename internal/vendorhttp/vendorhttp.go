@@ -1,21 +1,35 @@
 // Package vendorhttp is the one way in which the bus calls a vendor: within the account's budget,
 // to the account's configured base and nowhere else (the dialled address is checked after DNS), with
 // bounded time and bytes, no redirects and no proxy from the environment. It says what each failure
-// means for the record in hand, by verdict, and whether a request may have been carried out.
+// means for the record in hand, by verdict, and whether a request may have been carried out. It
+// repeats nothing by itself: verdicts do.
 package vendorhttp
 
 import (
 	"context"
+	"crypto/x509"
 	"net/http"
 	"net/url"
+	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
+	"conveyance/internal/budget"
 	"conveyance/internal/tenant"
+)
+
+const (
+	// BodyBytesMax is the default limit of an answer, decompressed: a page of 100 full deals is
+	// below 2 MiB.
+	BodyBytesMax = 10 << 20
+	// Timeout is the default limit of a whole call, from DNS to the last byte.
+	Timeout = 10 * time.Second
 )
 
 // Request is one call. Path is joined to the account's BaseURL; it is never a URL.
 type Request struct {
 	Method string
-	Path   string
+	Path   string // escaped: ids go through url.PathEscape
 	Query  url.Values
 	Header http.Header // with the credential; never logged
 	Body   []byte
@@ -36,4 +50,24 @@ type Response struct {
 // Doer makes calls; *Client is the one that does, and tests of leaves use it against a server.
 type Doer interface {
 	Do(ctx context.Context, a tenant.Account, r Request) (Response, error)
+}
+
+// Config of a client. One client serves every account of every vendor of a process.
+type Config struct {
+	// AllowLoopback lets accounts live at http or https on this machine, on any port: simulated
+	// vendors. Without it only https, port 443 and public addresses are dialled.
+	AllowLoopback bool
+	// RootCAs are the authorities that may sign a vendor's certificate. Default: the system's.
+	RootCAs *x509.CertPool
+	// Budget is asked before each call that is not free, and learns from each answer. Default: none.
+	Budget budget.Budget
+	// Health hears of an account's refusal (each time that a probe is refused) and of its recovery
+	// (once). It may block; the call waits for it. Default: nobody hears.
+	Health func(ctx context.Context, a tenant.Account, refused bool, cause string)
+	// Metrics may be shared by several clients. Default: none.
+	Metrics prometheus.Registerer
+	// BodyBytesMax limits an answer, in bytes. Default BodyBytesMax.
+	BodyBytesMax int64
+	// Timeout limits a call. Default Timeout.
+	Timeout time.Duration
 }
