@@ -250,7 +250,7 @@ func TestErrorHoldsNoSecretQueryOrPersonalData(t *testing.T) {
 	t.Parallel()
 	a, _ := vendor(t, func(w http.ResponseWriter, r *http.Request) {
 		body, _ := io.ReadAll(r.Body)
-		w.WriteHeader(422)
+		w.WriteHeader(http.StatusUnprocessableEntity)
 		_, _ = fmt.Fprintf(w, "%s %s %s call (312) 555-0199 or maria@example.com %s stage unknown",
 			r.URL.RawQuery, r.Header.Get("Authorization"), body, strings.Repeat("pad ", 200))
 	})

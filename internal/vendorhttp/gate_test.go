@@ -65,7 +65,7 @@ func TestMendedCredentialOpensTheAccountAtOnceAndRecoveryIsToldOnce(t *testing.T
 	var h told
 	a, _ := vendor(t, func(w http.ResponseWriter, r *http.Request) {
 		if r.Header.Get("X-Key") != "new" {
-			w.WriteHeader(401)
+			w.WriteHeader(http.StatusUnauthorized)
 		}
 	})
 	c := client(t, vendorhttp.Config{Health: h.hear})

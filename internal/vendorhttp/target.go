@@ -101,8 +101,8 @@ func checkPath(path string) error {
 	if !strings.HasPrefix(path, "/") || strings.HasPrefix(path, "//") {
 		return errors.New("path must start with one slash")
 	}
-	for range unescapeMax {
-		if strings.ContainsFunc(path, func(r rune) bool { return r < 0x20 || r == 0x7f || r == '\\' || r > 0x10ffff }) {
+	for pass := range unescapeMax {
+		if strings.ContainsFunc(path, func(r rune) bool { return r < 0x20 || r == 0x7f || r == '\\' }) {
 			return errors.New("path holds a control character or backslash")
 		}
 		for _, segment := range strings.Split(path, "/") {
@@ -111,11 +111,11 @@ func checkPath(path string) error {
 			}
 		}
 		plain, err := url.PathUnescape(path)
-		if err != nil {
+		if err != nil && pass == 0 {
 			return errors.New("path is not well escaped")
 		}
-		if plain == path {
-			return nil
+		if err != nil || plain == path {
+			return nil //nolint:nilerr // a percent sign that was itself escaped
 		}
 		path = plain
 	}
