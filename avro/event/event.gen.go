@@ -7,31 +7,31 @@ import "time"
 // Address: A postal address in RESO's parts.
 type Address struct {
 	// Number, street and suffix on one line.
-	Street string `avro:"street"`
+	Street string `avro:"street" json:"street"`
 	// UnitNumber, empty where there is none.
-	Unit string `avro:"unit"`
+	Unit string `avro:"unit" json:"unit"`
 	// City.
-	City string `avro:"city"`
+	City string `avro:"city" json:"city"`
 	// StateOrProvince, two letters in the United States and Canada.
-	StateOrProvince string `avro:"state_or_province"`
+	StateOrProvince string `avro:"state_or_province" json:"state_or_province"`
 	// PostalCode as written.
-	PostalCode string `avro:"postal_code"`
+	PostalCode string `avro:"postal_code" json:"postal_code"`
 	// CountyOrParish, empty where unknown.
-	County string `avro:"county"`
+	County string `avro:"county" json:"county"`
 	// ISO 3166-1 alpha-2, empty where the vendor does not say.
-	Country string `avro:"country"`
+	Country string `avro:"country" json:"country"`
 }
 
 // Agent: One of the brokerage's own agents on the deal.
 type Agent struct {
 	// The vendor's id of the agent (MemberKey).
-	AgentKey string `avro:"agent_key"`
+	AgentKey string `avro:"agent_key" json:"agent_key"`
 	// Our role.
-	Role AgentRole `avro:"role"`
+	Role AgentRole `avro:"role" json:"role"`
 	// The agent's name, empty where the vendor gives only an id.
-	Name string `avro:"name"`
+	Name string `avro:"name" json:"name"`
 	// The agent's e-mail in lower case, empty where unknown.
-	Email string `avro:"email"`
+	Email string `avro:"email" json:"email"`
 }
 
 // AgentRole: What the agent is in the deal.
@@ -49,42 +49,42 @@ const (
 // key.
 type Cipher struct {
 	// Id of the data key.
-	KeyID string `avro:"key_id"`
+	KeyID string `avro:"key_id" json:"key_id"`
 	// Algorithm, for example AES256-GCM.
-	Alg string `avro:"alg"`
+	Alg string `avro:"alg" json:"alg"`
 }
 
 // Commission: The commission of a deal as the transaction system holds it.
 type Commission struct {
 	// Gross commission of the office.
-	Gross *Money `avro:"gross"`
+	Gross *Money `avro:"gross" json:"gross"`
 	// Amount of the listing side.
-	ListingSide *Money `avro:"listing_side"`
+	ListingSide *Money `avro:"listing_side" json:"listing_side"`
 	// Amount of the buyer's (sale) side.
-	BuyerSide *Money `avro:"buyer_side"`
+	BuyerSide *Money `avro:"buyer_side" json:"buyer_side"`
 	// Referral fee paid out.
-	Referral *Money `avro:"referral"`
+	Referral *Money `avro:"referral" json:"referral"`
 	// Fees, for example the transaction coordinator's, in the vendor's order.
-	Fees []Fee `avro:"fees"`
+	Fees []Fee `avro:"fees" json:"fees"`
 	// Split per payee, in the vendor's order.
-	Split []Payee `avro:"split"`
+	Split []Payee `avro:"split" json:"split"`
 	// True once the deal is closed and the amounts are what was paid.
-	Final bool `avro:"final"`
+	Final bool `avro:"final" json:"final"`
 }
 
 // CommissionChanged: The commission of a deal was stated for the first time, changed, or became
 // final.
 type CommissionChanged struct {
 	// Identity and order.
-	Origin Origin `avro:"origin"`
+	Origin Origin `avro:"origin" json:"origin"`
 	// The deal after the change.
-	Deal Deal `avro:"deal"`
+	Deal Deal `avro:"deal" json:"deal"`
 	// The commission after the change; empty where the vendor took it back.
-	Commission Commission `avro:"commission"`
+	Commission Commission `avro:"commission" json:"commission"`
 	// Same as origin.revision: which statement of the commission this is.
-	Revision int64 `avro:"revision"`
+	Revision int64 `avro:"revision" json:"revision"`
 	// True once the amounts are what was paid.
-	Final bool `avro:"final"`
+	Final bool `avro:"final" json:"final"`
 }
 
 // Contact: A person or company as a vendor's record describes it, in the words of RESO's
@@ -92,180 +92,180 @@ type CommissionChanged struct {
 type Contact struct {
 	// Pseudonym of the person within the tenant: an HMAC of the normalised e-mail, else phone,
 	// else of the record and place where it stands. Holds no personal data.
-	ContactKey string `avro:"contact_key"`
+	ContactKey string `avro:"contact_key" json:"contact_key"`
 	// The vendor's own id of the contact, empty where it has none.
-	SourceKey string `avro:"source_key"`
+	SourceKey string `avro:"source_key" json:"source_key"`
 	// Given name, empty where unknown.
-	FirstName string `avro:"first_name"`
+	FirstName string `avro:"first_name" json:"first_name"`
 	// Family name, empty where unknown.
-	LastName string `avro:"last_name"`
+	LastName string `avro:"last_name" json:"last_name"`
 	// Name as written where the vendor does not split it, else first and last.
-	FullName string `avro:"full_name"`
+	FullName string `avro:"full_name" json:"full_name"`
 	// Company or trust, empty where the contact is a person.
-	Company string `avro:"company"`
+	Company string `avro:"company" json:"company"`
 	// Lower case, the preferred one first, without duplicates.
-	Emails []string `avro:"emails"`
+	Emails []string `avro:"emails" json:"emails"`
 	// E.164 where the number can be read as one, else as written; the preferred one first.
-	Phones []string `avro:"phones"`
+	Phones []string `avro:"phones" json:"phones"`
 	// Postal address of the contact.
-	Address *Address `avro:"address"`
+	Address *Address `avro:"address" json:"address"`
 }
 
 // ContactChanged: A vendor's record names a contact for the first time, or describes it
 // otherwise than before.
 type ContactChanged struct {
 	// Identity and order; subject is the contact key.
-	Origin Origin `avro:"origin"`
+	Origin Origin `avro:"origin" json:"origin"`
 	// The contact as this resource describes it.
-	Contact Contact `avro:"contact"`
+	Contact Contact `avro:"contact" json:"contact"`
 	// The deal that names the contact; null where the resource is no deal.
-	DealKey *string `avro:"deal_key"`
+	DealKey *string `avro:"deal_key" json:"deal_key"`
 	// Roles of the contact in that deal, sorted.
-	Roles []ParticipantRole `avro:"roles"`
+	Roles []ParticipantRole `avro:"roles" json:"roles"`
 	// True where the contact is on the side that the brokerage represents.
-	Client bool `avro:"client"`
+	Client bool `avro:"client" json:"client"`
 	// E-mail of the deal's primary agent, who would own the contact in a CRM; empty where unknown.
-	AgentEmail string `avro:"agent_email"`
+	AgentEmail string `avro:"agent_email" json:"agent_email"`
 	// Names of the fields that differ from the revision before, sorted; all that are set at first
 	// sight.
-	Changed []string `avro:"changed"`
+	Changed []string `avro:"changed" json:"changed"`
 	// True where the resource no longer names the contact; the contact itself is as last known.
-	Removed bool `avro:"removed"`
+	Removed bool `avro:"removed" json:"removed"`
 }
 
 // ContactMastered: The golden contact of one person of one tenant changed. Readers take the
 // highest revision per golden id.
 type ContactMastered struct {
 	// Identity and order; the resource is the golden contact.
-	Origin Origin `avro:"origin"`
+	Origin Origin `avro:"origin" json:"origin"`
 	// Key of the golden contact.
-	GoldenID string `avro:"golden_id"`
+	GoldenID string `avro:"golden_id" json:"golden_id"`
 	// The golden values.
-	Contact Contact `avro:"contact"`
+	Contact Contact `avro:"contact" json:"contact"`
 	// Per field, where the value comes from.
-	Sources []FieldSource `avro:"sources"`
+	Sources []FieldSource `avro:"sources" json:"sources"`
 	// Contact keys that make up the golden contact, sorted.
-	Members []string `avro:"members"`
+	Members []string `avro:"members" json:"members"`
 }
 
 // Deal: A transaction as it stands at one revision of its record: rich enough that a reader
 // needs no call back.
 type Deal struct {
 	// Key of the deal's first resource: the record key on deals.v1.
-	DealKey string `avro:"deal_key"`
+	DealKey string `avro:"deal_key" json:"deal_key"`
 	// A short name for people: the property's street, else the vendor's id.
-	Name string `avro:"name"`
+	Name string `avro:"name" json:"name"`
 	// Our status; UNKNOWN where the vendor's word is not known, with the word in vendor_status.
-	Status TransactionStatus `avro:"status"`
+	Status TransactionStatus `avro:"status" json:"status"`
 	// The vendor's word, as it came.
-	VendorStatus string `avro:"vendor_status"`
+	VendorStatus string `avro:"vendor_status" json:"vendor_status"`
 	// RESO StandardStatus of the listing that follows from the deal, for example Pending.
-	ListingStatus *string `avro:"listing_status"`
+	ListingStatus *string `avro:"listing_status" json:"listing_status"`
 	// True where the vendor put the file away; says nothing about the deal's outcome.
-	Archived bool `avro:"archived"`
+	Archived bool `avro:"archived" json:"archived"`
 	// Which side is the brokerage's client.
-	Representation Representation `avro:"representation"`
+	Representation Representation `avro:"representation" json:"representation"`
 	// The vendor's type of deal, for example Purchase.
-	DealType string `avro:"deal_type"`
+	DealType string `avro:"deal_type" json:"deal_type"`
 	// The property's address.
-	Property *Address `avro:"property"`
+	Property *Address `avro:"property" json:"property"`
 	// ListingId at the MLS, empty where unknown.
-	MLSNumber string `avro:"mls_number"`
+	MLSNumber string `avro:"mls_number" json:"mls_number"`
 	// Number of the escrow or title file, empty where unknown.
-	EscrowNumber string `avro:"escrow_number"`
+	EscrowNumber string `avro:"escrow_number" json:"escrow_number"`
 	// ListPrice.
-	ListPrice *Money `avro:"list_price"`
+	ListPrice *Money `avro:"list_price" json:"list_price"`
 	// Agreed price; ClosePrice once closed.
-	SalePrice *Money `avro:"sale_price"`
+	SalePrice *Money `avro:"sale_price" json:"sale_price"`
 	// Earnest money deposit.
-	EarnestMoney *Money `avro:"earnest_money"`
+	EarnestMoney *Money `avro:"earnest_money" json:"earnest_money"`
 	// PurchaseContractDate: mutual acceptance.
-	ContractDate *time.Time `avro:"contract_date"`
+	ContractDate *time.Time `avro:"contract_date" json:"contract_date"`
 	// ListingContractDate.
-	ListingDate *time.Time `avro:"listing_date"`
+	ListingDate *time.Time `avro:"listing_date" json:"listing_date"`
 	// ExpirationDate of the listing.
-	ExpirationDate *time.Time `avro:"expiration_date"`
+	ExpirationDate *time.Time `avro:"expiration_date" json:"expiration_date"`
 	// When escrow is planned to close.
-	ProjectedCloseDate *time.Time `avro:"projected_close_date"`
+	ProjectedCloseDate *time.Time `avro:"projected_close_date" json:"projected_close_date"`
 	// CloseDate: when it did close.
-	CloseDate *time.Time `avro:"close_date"`
+	CloseDate *time.Time `avro:"close_date" json:"close_date"`
 	// Participants without duplicates, in the vendor's order.
-	Participants []Participant `avro:"participants"`
+	Participants []Participant `avro:"participants" json:"participants"`
 	// The brokerage's agents, the primary one first.
-	Agents []Agent `avro:"agents"`
+	Agents []Agent `avro:"agents" json:"agents"`
 	// The vendor's id of the office (OfficeKey), empty where unknown.
-	OfficeKey string `avro:"office_key"`
+	OfficeKey string `avro:"office_key" json:"office_key"`
 	// The commission as known; null where the vendor states none.
-	Commission *Commission `avro:"commission"`
+	Commission *Commission `avro:"commission" json:"commission"`
 	// The vendor's workflow stage of the file, empty where it has none.
-	Stage string `avro:"stage"`
+	Stage string `avro:"stage" json:"stage"`
 	// When the record was made at the vendor, on the vendor's clock.
-	CreatedAt *time.Time `avro:"created_at"`
+	CreatedAt *time.Time `avro:"created_at" json:"created_at"`
 	// True where the vendor no longer has the record (it answered 404).
-	Gone bool `avro:"gone"`
+	Gone bool `avro:"gone" json:"gone"`
 }
 
 // DealChanged: A deal was seen for the first time, or anything in it changed. Carries the whole
 // deal and the names of the changed fields.
 type DealChanged struct {
 	// Identity and order.
-	Origin Origin `avro:"origin"`
+	Origin Origin `avro:"origin" json:"origin"`
 	// The deal after the change.
-	Deal Deal `avro:"deal"`
+	Deal Deal `avro:"deal" json:"deal"`
 	// Names of the fields of Deal that differ from the revision before, sorted; all that are set
 	// at first sight.
-	Changed []string `avro:"changed"`
+	Changed []string `avro:"changed" json:"changed"`
 }
 
 // DocumentSigned: One signer signed one document. A fact: it is never taken back, and has no
 // newer revision.
 type DocumentSigned struct {
 	// Identity and order; subject is document and signer.
-	Origin Origin `avro:"origin"`
+	Origin Origin `avro:"origin" json:"origin"`
 	// The deal to which the document was linked; null where none was found.
-	DealKey *string `avro:"deal_key"`
+	DealKey *string `avro:"deal_key" json:"deal_key"`
 	// The deal as known when the event was made.
-	Deal *Deal `avro:"deal"`
+	Deal *Deal `avro:"deal" json:"deal"`
 	// The vendor's id of the document within its envelope.
-	DocumentID string `avro:"document_id"`
+	DocumentID string `avro:"document_id" json:"document_id"`
 	// The document's name; agents put addresses into it.
-	DocumentName string `avro:"document_name"`
+	DocumentName string `avro:"document_name" json:"document_name"`
 	// The vendor's id of the envelope.
-	EnvelopeID string `avro:"envelope_id"`
+	EnvelopeID string `avro:"envelope_id" json:"envelope_id"`
 	// True where this signature was the last one that the envelope needed.
-	EnvelopeComplete bool `avro:"envelope_complete"`
+	EnvelopeComplete bool `avro:"envelope_complete" json:"envelope_complete"`
 	// Who signed.
-	Signer Contact `avro:"signer"`
+	Signer Contact `avro:"signer" json:"signer"`
 	// The signer's role in the vendor's words.
-	SignerRole string `avro:"signer_role"`
+	SignerRole string `avro:"signer_role" json:"signer_role"`
 	// When, on the vendor's clock, UTC.
-	SignedAt time.Time `avro:"signed_at"`
+	SignedAt time.Time `avro:"signed_at" json:"signed_at"`
 }
 
 // Fee: A named amount taken before the split.
 type Fee struct {
 	// What the fee is for, in the vendor's words.
-	Name string `avro:"name"`
+	Name string `avro:"name" json:"name"`
 	// Amount of the fee.
-	Amount Money `avro:"amount"`
+	Amount Money `avro:"amount" json:"amount"`
 }
 
 // FieldSource: Why a golden field has its value.
 type FieldSource struct {
 	// Name of the field of Contact.
-	Field string `avro:"field"`
+	Field string `avro:"field" json:"field"`
 	// The record that it was taken from.
-	Resource Resource `avro:"resource"`
+	Resource Resource `avro:"resource" json:"resource"`
 	// The rule that chose it, for example newest, only source, pinned by a person.
-	Reason string `avro:"reason"`
+	Reason string `avro:"reason" json:"reason"`
 }
 
 // Header: One header of the request.
 type Header struct {
 	// Canonical name.
-	Name string `avro:"name"`
+	Name string `avro:"name" json:"name"`
 	// Value as it came.
-	Value string `avro:"value"`
+	Value string `avro:"value" json:"value"`
 }
 
 // LinkRung: Which rung of the ladder decided.
@@ -285,9 +285,9 @@ const (
 // decimal.
 type Money struct {
 	// ISO 4217, for example USD.
-	Currency string `avro:"currency"`
+	Currency string `avro:"currency" json:"currency"`
 	// The amount in minor units: cents for USD.
-	Minor int64 `avro:"minor"`
+	Minor int64 `avro:"minor" json:"minor"`
 }
 
 // Origin: Where an event comes from and where it stands in the order of its resource. Order is
@@ -295,48 +295,48 @@ type Money struct {
 type Origin struct {
 	// UUIDv8 of read_at, tenant, resource, revision, event type and subject: the same for a
 	// redelivery, a re-fetch, a re-translation and a replay.
-	EventID string `avro:"event_id"`
+	EventID string `avro:"event_id" json:"event_id"`
 	// The vendor's record whose change this event tells.
-	Resource Resource `avro:"resource"`
+	Resource Resource `avro:"resource" json:"resource"`
 	// Count of the accepted content changes of the resource, from 1. A reader keeps the highest
 	// per (resource, event type, subject).
-	Revision int64 `avro:"revision"`
+	Revision int64 `avro:"revision" json:"revision"`
 	// What within the resource the event is about, where one revision has several events of a
 	// type: a contact key, a document and signer. Empty where it has one.
-	Subject string `avro:"subject"`
+	Subject string `avro:"subject" json:"subject"`
 	// True where nothing was known of the resource before.
-	FirstSight bool `avro:"first_sight"`
+	FirstSight bool `avro:"first_sight" json:"first_sight"`
 	// When the accepted snapshot was read from the vendor, UTC, on our clock.
-	ReadAt time.Time `avro:"read_at"`
+	ReadAt time.Time `avro:"read_at" json:"read_at"`
 	// When the vendor says that its record changed, on the vendor's clock. Never compared for
 	// order.
-	ChangedAt *time.Time `avro:"changed_at"`
+	ChangedAt *time.Time `avro:"changed_at" json:"changed_at"`
 	// Why the event was issued by hand over a replay; null for what the bus found itself.
-	Correction *string `avro:"correction"`
+	Correction *string `avro:"correction" json:"correction"`
 }
 
 // Part: One answer of the vendor that belongs to the record.
 type Part struct {
 	// Which answer, for example sale or agents; unique within the snapshot.
-	Name string `avro:"name"`
+	Name string `avro:"name" json:"name"`
 	// HTTP status of the answer.
-	Status int32 `avro:"status"`
+	Status int32 `avro:"status" json:"status"`
 	// When it was read, UTC.
-	FetchedAt time.Time `avro:"fetched_at"`
+	FetchedAt time.Time `avro:"fetched_at" json:"fetched_at"`
 	// The answer's body, byte for byte.
-	Body []byte `avro:"body"`
+	Body []byte `avro:"body" json:"body"`
 }
 
 // Participant: Somebody who takes part in the deal and is not one of the brokerage's agents.
 type Participant struct {
 	// Our role.
-	Role ParticipantRole `avro:"role"`
+	Role ParticipantRole `avro:"role" json:"role"`
 	// The vendor's word for the role.
-	VendorRole string `avro:"vendor_role"`
+	VendorRole string `avro:"vendor_role" json:"vendor_role"`
 	// True where the participant is on the side that the brokerage represents.
-	Client bool `avro:"client"`
+	Client bool `avro:"client" json:"client"`
 	// Who it is and how to reach them.
-	Contact Contact `avro:"contact"`
+	Contact Contact `avro:"contact" json:"contact"`
 }
 
 // ParticipantRole: What the participant is in the deal.
@@ -360,15 +360,15 @@ const (
 // Payee: What one payee receives.
 type Payee struct {
 	// The vendor's id of the payee, else a pseudonym of the name.
-	PayeeKey string `avro:"payee_key"`
+	PayeeKey string `avro:"payee_key" json:"payee_key"`
 	// The payee's name.
-	Name string `avro:"name"`
+	Name string `avro:"name" json:"name"`
 	// The payee's role in the vendor's words, for example Listing Agent.
-	Role string `avro:"role"`
+	Role string `avro:"role" json:"role"`
 	// Share of the gross in hundredths of a percent, where the vendor states one.
-	BasisPoints *int32 `avro:"basis_points"`
+	BasisPoints *int32 `avro:"basis_points" json:"basis_points"`
 	// Amount, where the vendor states one.
-	Amount *Money `avro:"amount"`
+	Amount *Money `avro:"amount" json:"amount"`
 }
 
 // Representation: Whom the brokerage represents.
@@ -386,41 +386,41 @@ const (
 // name.
 type Resource struct {
 	// The brokerage, by its id in the configuration.
-	Tenant string `avro:"tenant"`
+	Tenant string `avro:"tenant" json:"tenant"`
 	// The vendor's folder name, for example skyslope.
-	Vendor string `avro:"vendor"`
+	Vendor string `avro:"vendor" json:"vendor"`
 	// The tenant's account at that vendor, by its name in the configuration.
-	Account string `avro:"account"`
+	Account string `avro:"account" json:"account"`
 	// The vendor's kind of record, for example sale or envelope.
-	Kind string `avro:"kind"`
+	Kind string `avro:"kind" json:"kind"`
 	// The vendor's id of the record, as the vendor writes it.
-	ID string `avro:"id"`
+	ID string `avro:"id" json:"id"`
 }
 
 // ResourceLinked: A record of another vendor was tied to a deal, by the ladder or by a person.
 type ResourceLinked struct {
 	// Identity and order; the resource is the one that was linked.
-	Origin Origin `avro:"origin"`
+	Origin Origin `avro:"origin" json:"origin"`
 	// The deal.
-	DealKey string `avro:"deal_key"`
+	DealKey string `avro:"deal_key" json:"deal_key"`
 	// Which evidence decided; PERSON where somebody set the link by hand.
-	Rung LinkRung `avro:"rung"`
+	Rung LinkRung `avro:"rung" json:"rung"`
 	// The matching claims as kind and HMAC; no personal data.
-	Evidence []string `avro:"evidence"`
+	Evidence []string `avro:"evidence" json:"evidence"`
 	// Who set it by hand; null for the ladder.
-	Actor *string `avro:"actor"`
+	Actor *string `avro:"actor" json:"actor"`
 }
 
 // ResourceUnlinked: A link between a record and a deal was undone.
 type ResourceUnlinked struct {
 	// Identity and order; the resource is the one that was unlinked.
-	Origin Origin `avro:"origin"`
+	Origin Origin `avro:"origin" json:"origin"`
 	// The deal from which it was taken.
-	DealKey string `avro:"deal_key"`
-	// Why.
-	Reason string `avro:"reason"`
+	DealKey string `avro:"deal_key" json:"deal_key"`
+	// Why, in the words of who undid it.
+	Reason string `avro:"reason" json:"reason"`
 	// Who undid it; null where newer evidence did.
-	Actor *string `avro:"actor"`
+	Actor *string `avro:"actor" json:"actor"`
 }
 
 // TransactionStatus: Where the deal stands. Deals reopen: no step is illegal.
@@ -441,60 +441,60 @@ const (
 // for the first time.
 type TransactionStatusChanged struct {
 	// Identity and order.
-	Origin Origin `avro:"origin"`
+	Origin Origin `avro:"origin" json:"origin"`
 	// The deal after the change; its status is the new one.
-	Deal Deal `avro:"deal"`
+	Deal Deal `avro:"deal" json:"deal"`
 	// The status before; null at first sight.
-	Previous *TransactionStatus `avro:"previous"`
+	Previous *TransactionStatus `avro:"previous" json:"previous"`
 	// The vendor's word before; null at first sight.
-	PreviousVendorStatus *string `avro:"previous_vendor_status"`
+	PreviousVendorStatus *string `avro:"previous_vendor_status" json:"previous_vendor_status"`
 }
 
 // VendorSnapshot: A vendor's record as it was read, whole. The fact from which every meaning is
 // derived, kept for as long as the vendor's terms allow.
 type VendorSnapshot struct {
 	// Which record.
-	Resource Resource `avro:"resource"`
+	Resource Resource `avro:"resource" json:"resource"`
 	// The vendor's version of the record as a number that rises (its modified time in milliseconds
 	// where it has no better); 0 where it has none.
-	Version int64 `avro:"version"`
+	Version int64 `avro:"version" json:"version"`
 	// Number drawn before the record was read. Equal versions are ordered by it.
-	Token int64 `avro:"token"`
+	Token int64 `avro:"token" json:"token"`
 	// When the read began, UTC, on our clock.
-	ReadAt time.Time `avro:"read_at"`
+	ReadAt time.Time `avro:"read_at" json:"read_at"`
 	// SHA-256 in hex of the canonicalised parts: equal digests are equal content.
-	Digest string `avro:"digest"`
+	Digest string `avro:"digest" json:"digest"`
 	// True where the vendor answered that the record does not exist: a tombstone, with no parts.
-	Gone bool `avro:"gone"`
+	Gone bool `avro:"gone" json:"gone"`
 	// live or backfill.
-	Lane string `avro:"lane"`
+	Lane string `avro:"lane" json:"lane"`
 	// All parts of the record, or none: a snapshot is never half a record.
-	Parts []Part `avro:"parts"`
+	Parts []Part `avro:"parts" json:"parts"`
 	// How the bodies are encrypted; null where they are in clear.
-	Cipher *Cipher `avro:"cipher"`
+	Cipher *Cipher `avro:"cipher" json:"cipher"`
 }
 
 // WebhookReceived: A vendor's signed delivery, kept as it came. A hint that something changed,
 // not yet a fact.
 type WebhookReceived struct {
 	// The brokerage that the delivery's path token belongs to.
-	Tenant string `avro:"tenant"`
+	Tenant string `avro:"tenant" json:"tenant"`
 	// The vendor.
-	Vendor string `avro:"vendor"`
+	Vendor string `avro:"vendor" json:"vendor"`
 	// The tenant's account at that vendor.
-	Account string `avro:"account"`
+	Account string `avro:"account" json:"account"`
 	// The vendor's id of the delivery, else a digest of what does not change between attempts.
-	DeliveryID string `avro:"delivery_id"`
+	DeliveryID string `avro:"delivery_id" json:"delivery_id"`
 	// When it came, UTC, on our clock.
-	ReceivedAt time.Time `avro:"received_at"`
+	ReceivedAt time.Time `avro:"received_at" json:"received_at"`
 	// The headers that the vendor's verification and hints read; no credentials.
-	Headers []Header `avro:"headers"`
+	Headers []Header `avro:"headers" json:"headers"`
 	// Id of the key that signed the delivery; never the key.
-	VerifiedBy string `avro:"verified_by"`
+	VerifiedBy string `avro:"verified_by" json:"verified_by"`
 	// The raw body, byte for byte.
-	Body []byte `avro:"body"`
+	Body []byte `avro:"body" json:"body"`
 	// How the body is encrypted; null where it is in clear.
-	Cipher *Cipher `avro:"cipher"`
+	Cipher *Cipher `avro:"cipher" json:"cipher"`
 }
 
 // Type returns "CommissionChanged".
@@ -565,6 +565,22 @@ const (
 	TypeWebhookReceived          Type = "WebhookReceived"
 )
 
+// Types returns the types of events that this build knows, sorted.
+func Types() []Type {
+	return []Type{
+		TypeCommissionChanged,
+		TypeContactChanged,
+		TypeContactMastered,
+		TypeDealChanged,
+		TypeDocumentSigned,
+		TypeResourceLinked,
+		TypeResourceUnlinked,
+		TypeTransactionStatusChanged,
+		TypeVendorSnapshot,
+		TypeWebhookReceived,
+	}
+}
+
 // New returns an empty event of a type, and false where this build does not know the type.
 func New(t Type) (Message, bool) {
 	switch t {
@@ -590,4 +606,331 @@ func New(t Type) (Message, bool) {
 		return new(WebhookReceived), true
 	}
 	return nil, false
+}
+
+func (v Address) masked() Address {
+	v.Street = Mask("address", v.Street)
+	v.Unit = Mask("address", v.Unit)
+	v.City = Mask("address", v.City)
+	v.PostalCode = Mask("address", v.PostalCode)
+	v.County = Mask("address", v.County)
+	return v
+}
+
+func (v Agent) masked() Agent {
+	v.Name = Mask("name", v.Name)
+	v.Email = Mask("email", v.Email)
+	return v
+}
+
+func (v Commission) masked() Commission {
+	v.Split = maskSlice(v.Split, Payee.masked)
+	return v
+}
+
+func (v CommissionChanged) masked() CommissionChanged {
+	v.Origin = v.Origin.masked()
+	v.Deal = v.Deal.masked()
+	v.Commission = v.Commission.masked()
+	return v
+}
+
+func (v Contact) masked() Contact {
+	v.FirstName = Mask("name", v.FirstName)
+	v.LastName = Mask("name", v.LastName)
+	v.FullName = Mask("name", v.FullName)
+	v.Company = Mask("name", v.Company)
+	v.Emails = maskSlice(v.Emails, func(s string) string { return Mask("email", s) })
+	v.Phones = maskSlice(v.Phones, func(s string) string { return Mask("phone", s) })
+	v.Address = maskPointer(v.Address, Address.masked)
+	return v
+}
+
+func (v ContactChanged) masked() ContactChanged {
+	v.Origin = v.Origin.masked()
+	v.Contact = v.Contact.masked()
+	v.AgentEmail = Mask("email", v.AgentEmail)
+	return v
+}
+
+func (v ContactMastered) masked() ContactMastered {
+	v.Origin = v.Origin.masked()
+	v.Contact = v.Contact.masked()
+	return v
+}
+
+func (v Deal) masked() Deal {
+	v.Name = Mask("address", v.Name)
+	v.Property = maskPointer(v.Property, Address.masked)
+	v.Participants = maskSlice(v.Participants, Participant.masked)
+	v.Agents = maskSlice(v.Agents, Agent.masked)
+	v.Commission = maskPointer(v.Commission, Commission.masked)
+	return v
+}
+
+func (v DealChanged) masked() DealChanged {
+	v.Origin = v.Origin.masked()
+	v.Deal = v.Deal.masked()
+	return v
+}
+
+func (v DocumentSigned) masked() DocumentSigned {
+	v.Origin = v.Origin.masked()
+	v.Deal = maskPointer(v.Deal, Deal.masked)
+	v.DocumentName = Mask("address", v.DocumentName)
+	v.Signer = v.Signer.masked()
+	return v
+}
+
+func (v Origin) masked() Origin {
+	v.Correction = maskPointer(v.Correction, func(s string) string { return Mask("text", s) })
+	return v
+}
+
+func (v Part) masked() Part {
+	v.Body = maskRaw(v.Body)
+	return v
+}
+
+func (v Participant) masked() Participant {
+	v.Contact = v.Contact.masked()
+	return v
+}
+
+func (v Payee) masked() Payee {
+	v.Name = Mask("name", v.Name)
+	return v
+}
+
+func (v ResourceLinked) masked() ResourceLinked {
+	v.Origin = v.Origin.masked()
+	v.Actor = maskPointer(v.Actor, func(s string) string { return Mask("name", s) })
+	return v
+}
+
+func (v ResourceUnlinked) masked() ResourceUnlinked {
+	v.Origin = v.Origin.masked()
+	v.Reason = Mask("text", v.Reason)
+	v.Actor = maskPointer(v.Actor, func(s string) string { return Mask("name", s) })
+	return v
+}
+
+func (v TransactionStatusChanged) masked() TransactionStatusChanged {
+	v.Origin = v.Origin.masked()
+	v.Deal = v.Deal.masked()
+	return v
+}
+
+func (v VendorSnapshot) masked() VendorSnapshot {
+	v.Parts = maskSlice(v.Parts, Part.masked)
+	return v
+}
+
+func (v WebhookReceived) masked() WebhookReceived {
+	v.Body = maskRaw(v.Body)
+	return v
+}
+
+// Masked returns a copy of m with every personal field masked: the only form in which logs, traces
+// and the console show a message. Fields that are not personal may share memory with m.
+func Masked(m Message) Message {
+	switch m := m.(type) {
+	case *CommissionChanged:
+		v := m.masked()
+		return &v
+	case *ContactChanged:
+		v := m.masked()
+		return &v
+	case *ContactMastered:
+		v := m.masked()
+		return &v
+	case *DealChanged:
+		v := m.masked()
+		return &v
+	case *DocumentSigned:
+		v := m.masked()
+		return &v
+	case *ResourceLinked:
+		v := m.masked()
+		return &v
+	case *ResourceUnlinked:
+		v := m.masked()
+		return &v
+	case *TransactionStatusChanged:
+		v := m.masked()
+		return &v
+	case *VendorSnapshot:
+		v := m.masked()
+		return &v
+	case *WebhookReceived:
+		v := m.masked()
+		return &v
+	}
+	return m
+}
+
+// Personal returns the personal fields of a type, in the order of its schema.
+func Personal(t Type) []PersonalField {
+	switch t {
+	case TypeCommissionChanged:
+		return []PersonalField{
+			{Path: "origin.correction", Kind: "text"},
+			{Path: "deal.name", Kind: "address"},
+			{Path: "deal.property.street", Kind: "address"},
+			{Path: "deal.property.unit", Kind: "address"},
+			{Path: "deal.property.city", Kind: "address"},
+			{Path: "deal.property.postal_code", Kind: "address"},
+			{Path: "deal.property.county", Kind: "address"},
+			{Path: "deal.participants.contact.first_name", Kind: "name"},
+			{Path: "deal.participants.contact.last_name", Kind: "name"},
+			{Path: "deal.participants.contact.full_name", Kind: "name"},
+			{Path: "deal.participants.contact.company", Kind: "name"},
+			{Path: "deal.participants.contact.emails", Kind: "email"},
+			{Path: "deal.participants.contact.phones", Kind: "phone"},
+			{Path: "deal.participants.contact.address.street", Kind: "address"},
+			{Path: "deal.participants.contact.address.unit", Kind: "address"},
+			{Path: "deal.participants.contact.address.city", Kind: "address"},
+			{Path: "deal.participants.contact.address.postal_code", Kind: "address"},
+			{Path: "deal.participants.contact.address.county", Kind: "address"},
+			{Path: "deal.agents.name", Kind: "name"},
+			{Path: "deal.agents.email", Kind: "email"},
+			{Path: "deal.commission.split.name", Kind: "name"},
+			{Path: "commission.split.name", Kind: "name"},
+		}
+	case TypeContactChanged:
+		return []PersonalField{
+			{Path: "origin.correction", Kind: "text"},
+			{Path: "contact.first_name", Kind: "name"},
+			{Path: "contact.last_name", Kind: "name"},
+			{Path: "contact.full_name", Kind: "name"},
+			{Path: "contact.company", Kind: "name"},
+			{Path: "contact.emails", Kind: "email"},
+			{Path: "contact.phones", Kind: "phone"},
+			{Path: "contact.address.street", Kind: "address"},
+			{Path: "contact.address.unit", Kind: "address"},
+			{Path: "contact.address.city", Kind: "address"},
+			{Path: "contact.address.postal_code", Kind: "address"},
+			{Path: "contact.address.county", Kind: "address"},
+			{Path: "agent_email", Kind: "email"},
+		}
+	case TypeContactMastered:
+		return []PersonalField{
+			{Path: "origin.correction", Kind: "text"},
+			{Path: "contact.first_name", Kind: "name"},
+			{Path: "contact.last_name", Kind: "name"},
+			{Path: "contact.full_name", Kind: "name"},
+			{Path: "contact.company", Kind: "name"},
+			{Path: "contact.emails", Kind: "email"},
+			{Path: "contact.phones", Kind: "phone"},
+			{Path: "contact.address.street", Kind: "address"},
+			{Path: "contact.address.unit", Kind: "address"},
+			{Path: "contact.address.city", Kind: "address"},
+			{Path: "contact.address.postal_code", Kind: "address"},
+			{Path: "contact.address.county", Kind: "address"},
+		}
+	case TypeDealChanged:
+		return []PersonalField{
+			{Path: "origin.correction", Kind: "text"},
+			{Path: "deal.name", Kind: "address"},
+			{Path: "deal.property.street", Kind: "address"},
+			{Path: "deal.property.unit", Kind: "address"},
+			{Path: "deal.property.city", Kind: "address"},
+			{Path: "deal.property.postal_code", Kind: "address"},
+			{Path: "deal.property.county", Kind: "address"},
+			{Path: "deal.participants.contact.first_name", Kind: "name"},
+			{Path: "deal.participants.contact.last_name", Kind: "name"},
+			{Path: "deal.participants.contact.full_name", Kind: "name"},
+			{Path: "deal.participants.contact.company", Kind: "name"},
+			{Path: "deal.participants.contact.emails", Kind: "email"},
+			{Path: "deal.participants.contact.phones", Kind: "phone"},
+			{Path: "deal.participants.contact.address.street", Kind: "address"},
+			{Path: "deal.participants.contact.address.unit", Kind: "address"},
+			{Path: "deal.participants.contact.address.city", Kind: "address"},
+			{Path: "deal.participants.contact.address.postal_code", Kind: "address"},
+			{Path: "deal.participants.contact.address.county", Kind: "address"},
+			{Path: "deal.agents.name", Kind: "name"},
+			{Path: "deal.agents.email", Kind: "email"},
+			{Path: "deal.commission.split.name", Kind: "name"},
+		}
+	case TypeDocumentSigned:
+		return []PersonalField{
+			{Path: "origin.correction", Kind: "text"},
+			{Path: "deal.name", Kind: "address"},
+			{Path: "deal.property.street", Kind: "address"},
+			{Path: "deal.property.unit", Kind: "address"},
+			{Path: "deal.property.city", Kind: "address"},
+			{Path: "deal.property.postal_code", Kind: "address"},
+			{Path: "deal.property.county", Kind: "address"},
+			{Path: "deal.participants.contact.first_name", Kind: "name"},
+			{Path: "deal.participants.contact.last_name", Kind: "name"},
+			{Path: "deal.participants.contact.full_name", Kind: "name"},
+			{Path: "deal.participants.contact.company", Kind: "name"},
+			{Path: "deal.participants.contact.emails", Kind: "email"},
+			{Path: "deal.participants.contact.phones", Kind: "phone"},
+			{Path: "deal.participants.contact.address.street", Kind: "address"},
+			{Path: "deal.participants.contact.address.unit", Kind: "address"},
+			{Path: "deal.participants.contact.address.city", Kind: "address"},
+			{Path: "deal.participants.contact.address.postal_code", Kind: "address"},
+			{Path: "deal.participants.contact.address.county", Kind: "address"},
+			{Path: "deal.agents.name", Kind: "name"},
+			{Path: "deal.agents.email", Kind: "email"},
+			{Path: "deal.commission.split.name", Kind: "name"},
+			{Path: "document_name", Kind: "address"},
+			{Path: "signer.first_name", Kind: "name"},
+			{Path: "signer.last_name", Kind: "name"},
+			{Path: "signer.full_name", Kind: "name"},
+			{Path: "signer.company", Kind: "name"},
+			{Path: "signer.emails", Kind: "email"},
+			{Path: "signer.phones", Kind: "phone"},
+			{Path: "signer.address.street", Kind: "address"},
+			{Path: "signer.address.unit", Kind: "address"},
+			{Path: "signer.address.city", Kind: "address"},
+			{Path: "signer.address.postal_code", Kind: "address"},
+			{Path: "signer.address.county", Kind: "address"},
+		}
+	case TypeResourceLinked:
+		return []PersonalField{
+			{Path: "origin.correction", Kind: "text"},
+			{Path: "actor", Kind: "name"},
+		}
+	case TypeResourceUnlinked:
+		return []PersonalField{
+			{Path: "origin.correction", Kind: "text"},
+			{Path: "reason", Kind: "text"},
+			{Path: "actor", Kind: "name"},
+		}
+	case TypeTransactionStatusChanged:
+		return []PersonalField{
+			{Path: "origin.correction", Kind: "text"},
+			{Path: "deal.name", Kind: "address"},
+			{Path: "deal.property.street", Kind: "address"},
+			{Path: "deal.property.unit", Kind: "address"},
+			{Path: "deal.property.city", Kind: "address"},
+			{Path: "deal.property.postal_code", Kind: "address"},
+			{Path: "deal.property.county", Kind: "address"},
+			{Path: "deal.participants.contact.first_name", Kind: "name"},
+			{Path: "deal.participants.contact.last_name", Kind: "name"},
+			{Path: "deal.participants.contact.full_name", Kind: "name"},
+			{Path: "deal.participants.contact.company", Kind: "name"},
+			{Path: "deal.participants.contact.emails", Kind: "email"},
+			{Path: "deal.participants.contact.phones", Kind: "phone"},
+			{Path: "deal.participants.contact.address.street", Kind: "address"},
+			{Path: "deal.participants.contact.address.unit", Kind: "address"},
+			{Path: "deal.participants.contact.address.city", Kind: "address"},
+			{Path: "deal.participants.contact.address.postal_code", Kind: "address"},
+			{Path: "deal.participants.contact.address.county", Kind: "address"},
+			{Path: "deal.agents.name", Kind: "name"},
+			{Path: "deal.agents.email", Kind: "email"},
+			{Path: "deal.commission.split.name", Kind: "name"},
+		}
+	case TypeVendorSnapshot:
+		return []PersonalField{
+			{Path: "parts.body", Kind: "raw"},
+		}
+	case TypeWebhookReceived:
+		return []PersonalField{
+			{Path: "body", Kind: "raw"},
+		}
+	}
+	return nil
 }

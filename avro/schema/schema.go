@@ -17,6 +17,21 @@ var registered embed.FS
 // Namespace of every record; with the type it is the record's full name and the ce_type.
 const Namespace = "conveyance.event"
 
+// The kinds of personal data that a field's pii property names.
+const (
+	PIIName    = "name"
+	PIIEmail   = "email"
+	PIIPhone   = "phone"
+	PIIAddress = "address" // also what names a property, which names its owner
+	PIIText    = "text"    // free text that a person wrote
+	PIIRaw     = "raw"     // bytes as a vendor sent them
+)
+
+// PII returns the kinds of personal data.
+func PII() []string {
+	return []string{PIIName, PIIEmail, PIIPhone, PIIAddress, PIIText, PIIRaw}
+}
+
 // All returns the registered text of every event type, by record name without namespace.
 // The texts keep docs, defaults and the pii property: register these, never a parsed schema.
 func All() map[string]string {

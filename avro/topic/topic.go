@@ -53,15 +53,31 @@ func Table(partitions int, vendors ...string) []Topic {
 	const day = 24 * time.Hour
 	var table []Topic
 	for _, v := range vendors {
-		table = append(table,
-			Topic{Name: Webhooks(v), Types: []event.Type{event.TypeWebhookReceived}, Retention: 14 * day, BytesMax: MessageBytesMax, Key: "account and delivery id"},
-			Topic{Name: Snapshots(v), Types: []event.Type{event.TypeVendorSnapshot}, Retention: Forever, BytesMax: SnapshotBytesMax, Key: "tenant/vendor/account/kind/id"})
+		table = append(table, Topic{
+			Name: Webhooks(v), Types: []event.Type{event.TypeWebhookReceived},
+			Retention: 14 * day, BytesMax: MessageBytesMax, Key: "account and delivery id",
+		}, Topic{
+			Name: Snapshots(v), Types: []event.Type{event.TypeVendorSnapshot},
+			Retention: Forever, BytesMax: SnapshotBytesMax, Key: "tenant/vendor/account/kind/id",
+		})
 	}
-	table = append(table,
-		Topic{Name: Deals, Types: []event.Type{event.TypeDealChanged, event.TypeTransactionStatusChanged, event.TypeCommissionChanged, event.TypeDocumentSigned}, Retention: 400 * day, BytesMax: MessageBytesMax, Key: "deal key: key of the deal's first resource"},
-		Topic{Name: Contacts, Types: []event.Type{event.TypeContactChanged}, Retention: 400 * day, BytesMax: MessageBytesMax, Key: "contact key: pseudonym of e-mail or phone"},
-		Topic{Name: Golden, Types: []event.Type{event.TypeContactMastered}, Compact: true, Retention: Forever, BytesMax: MessageBytesMax, Key: "golden id"},
-		Topic{Name: Links, Types: []event.Type{event.TypeResourceLinked, event.TypeResourceUnlinked}, Compact: true, Retention: Forever, BytesMax: MessageBytesMax, Key: "key of the linked resource"})
+	table = append(table, Topic{
+		Name: Deals,
+		Types: []event.Type{
+			event.TypeDealChanged, event.TypeTransactionStatusChanged,
+			event.TypeCommissionChanged, event.TypeDocumentSigned,
+		},
+		Retention: 400 * day, BytesMax: MessageBytesMax, Key: "deal key: key of the deal's first resource",
+	}, Topic{
+		Name: Contacts, Types: []event.Type{event.TypeContactChanged},
+		Retention: 400 * day, BytesMax: MessageBytesMax, Key: "contact key: pseudonym of e-mail or phone",
+	}, Topic{
+		Name: Golden, Types: []event.Type{event.TypeContactMastered},
+		Compact: true, Retention: Forever, BytesMax: MessageBytesMax, Key: "golden id",
+	}, Topic{
+		Name: Links, Types: []event.Type{event.TypeResourceLinked, event.TypeResourceUnlinked},
+		Compact: true, Retention: Forever, BytesMax: MessageBytesMax, Key: "key of the linked resource",
+	})
 	for i := range table {
 		table[i].Partitions = partitions
 	}
