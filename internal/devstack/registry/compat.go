@@ -2,6 +2,7 @@ package registry
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -54,7 +55,14 @@ func (s *state) judge(next *avro.Schema, against versions, level string) ([]stri
 }
 
 func breaks(level, reader, writer string, err error) string {
-	return fmt.Sprintf("%s: %s cannot read what %s wrote: %s", level, reader, writer, strings.TrimPrefix(err.Error(), "avro: "))
+	detail := err.Error()
+	if e, ok := errors.AsType[*avro.CompatibilityError](err); ok {
+		detail = "at " + e.Path + ": " + e.Detail
+		if e.ReaderType != "" && e.WriterType != "" {
+			detail += " (" + e.ReaderType + " from " + e.WriterType + ")"
+		}
+	}
+	return fmt.Sprintf("%s: %s cannot read what %s wrote, %s", level, reader, writer, detail)
 }
 
 // inView are the live versions that a level looks at.

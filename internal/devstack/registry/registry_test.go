@@ -91,8 +91,8 @@ func TestRefusalSaysWhichFieldWhichReaderAndWhichVersion(t *testing.T) {
 	refusal, ok := errors.AsType[*sr.ResponseError](err)
 	require.True(t, ok, "%v", err)
 	require.Equal(t, []int{http.StatusConflict, 409}, []int{refusal.StatusCode, refusal.ErrorCode})
-	require.Contains(t, refusal.Message, "FULL_TRANSITIVE: the new schema cannot read what version 1 wrote: incompatible at agent")
-	require.Contains(t, refusal.Message, "FULL_TRANSITIVE: version 1 cannot read what the new schema wrote: incompatible at id")
+	require.Contains(t, refusal.Message, "FULL_TRANSITIVE: the new schema cannot read what version 1 wrote, at agent: reader field has no default")
+	require.Contains(t, refusal.Message, "FULL_TRANSITIVE: version 1 cannot read what the new schema wrote, at id: reader field has no default")
 }
 
 func TestNormalizeFindsOneSchemaBehindTwoSpellings(t *testing.T) {
@@ -159,8 +159,8 @@ func FuzzRequests(f *testing.F) {
 	f.Add(`{"schema":"[\"null\",{\"type\":\"record\",\"name\":\"\",\"fields\":[3]}]","references":[{"name":"a","subject":"s","version":1}]}`)
 	f.Add(`{"schema":"{\"type\":{\"type\":{\"type\":\"int\"}}}","id":-1,"version":-7}`)
 	f.Add(`{"compatibility":1,"mode":["IMPORT"]}`)
-	handler := open(f, "").Handler()
 	f.Fuzz(func(t *testing.T, body string) {
+		handler := open(t, "").Handler()
 		for _, request := range [][2]string{
 			{"POST", "/subjects/s/versions?normalize=true"}, {"POST", "/subjects/s?normalize=true"},
 			{"POST", "/compatibility/subjects/s/versions?verbose=true"}, {"PUT", "/config/s"}, {"PUT", "/mode/m"},

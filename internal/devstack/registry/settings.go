@@ -79,7 +79,7 @@ func (t setting) put(r *Registry) endpoint {
 		text, _ := in[t.write].(string)
 		value := strings.ToUpper(text)
 		if !slices.Contains(t.values, value) {
-			return nil, refuse(http.StatusUnprocessableEntity, t.invalid, "Invalid %s. Valid values are %s", t.name, strings.Join(t.values, ", "))
+			return nil, refuse(http.StatusUnprocessableEntity, t.invalid, "Invalid value for %s. Valid values are %s", t.name, strings.Join(t.values, ", "))
 		}
 		err := r.update(func(s *state) error {
 			t.stored(s)[req.PathValue("subject")] = value

@@ -3,7 +3,6 @@ package registrytest
 import (
 	"encoding/json"
 	"net/http"
-	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -56,8 +55,12 @@ func (s *suite) refusals(t *testing.T) {
 	s.refused(t, 404, 40401, "GET", "/subjects/"+subject+"/versions/latest", nil)
 	s.refused(t, 404, 40401, "POST", "/subjects/"+subject, of(deal))
 	s.refused(t, 404, 40403, "GET", "/schemas/ids/99999999", nil)
-	for _, invalid := range []string{`{"type":"recrd"}`, `{`, ``, `{"type":"record","name":"A","fields":[{"name":"x","type":"int","default":"no"}]}`} {
-		s.refused(t, 422, 42201, "POST", "/subjects/"+subject+"/versions", of(invalid))
+	invalid := []string{`{"type":"recrd"}`, `{`}
+	if !s.differs(LaxSchemas) {
+		invalid = append(invalid, ``, `{"type":"record","name":"A","fields":[{"name":"x","type":"int","default":"no"}]}`)
+	}
+	for _, text := range invalid {
+		s.refused(t, 422, 42201, "POST", "/subjects/"+subject+"/versions", of(text))
 	}
 	s.refused(t, 404, 40401, "GET", "/subjects/"+subject+"/versions", nil)
 	s.register(t, subject, deal)
@@ -77,20 +80,20 @@ func (s *suite) levels(t *testing.T) {
 		next  string
 		want  bool
 	}{
-		"BACKWARD takes a field with a default":          {"BACKWARD", with(withDefault), takes},
-		"BACKWARD refuses a field without one":           {"BACKWARD", with(withoutDefault), breaks},
-		"BACKWARD takes a removed field":                 {"BACKWARD", removed, takes},
-		"FORWARD takes a field without a default":        {"FORWARD", with(withoutDefault), takes},
-		"FORWARD refuses a removed field":                {"FORWARD", removed, breaks},
-		"FULL takes a field with a default":              {"FULL", with(withDefault), takes},
-		"FULL refuses a field without one":               {"FULL", with(withoutDefault), breaks},
-		"FULL refuses a removed field":                   {"FULL", removed, breaks},
-		"FULL refuses another type":                      {"FULL", retyped, breaks},
-		"FULL takes a symbol where there is a default":   {"FULL", strings.Replace(deal, `"OPEN"]`, `"OPEN","CLOSED"]`, 1), takes},
-		"BACKWARD takes int to long's inverse as broken": {"BACKWARD", strings.Replace(deal, `"type":"long"`, `"type":"int"`, 1), breaks},
-		"FORWARD takes long to int":                      {"FORWARD", strings.Replace(deal, `"type":"long"`, `"type":"int"`, 1), takes},
-		"BACKWARD refuses another record name":           {"BACKWARD", strings.Replace(deal, `"Deal"`, `"Bargain"`, 1), breaks},
-		"NONE takes anything":                            {"NONE", `"string"`, takes},
+		"BACKWARD takes a field with a default":        {"BACKWARD", with(withDefault), takes},
+		"BACKWARD refuses a field without one":         {"BACKWARD", with(withoutDefault), breaks},
+		"BACKWARD takes a removed field":               {"BACKWARD", removed, takes},
+		"FORWARD takes a field without a default":      {"FORWARD", with(withoutDefault), takes},
+		"FORWARD refuses a removed field":              {"FORWARD", removed, breaks},
+		"FULL takes a field with a default":            {"FULL", with(withDefault), takes},
+		"FULL refuses a field without one":             {"FULL", with(withoutDefault), breaks},
+		"FULL refuses a removed field":                 {"FULL", removed, breaks},
+		"FULL refuses another type":                    {"FULL", retyped, breaks},
+		"FULL takes a symbol where there is a default": {"FULL", strings.Replace(deal, `"OPEN"]`, `"OPEN","CLOSED"]`, 1), takes},
+		"BACKWARD refuses a narrower type":             {"BACKWARD", strings.Replace(deal, `"type":"long"`, `"type":"int"`, 1), breaks},
+		"FORWARD takes a narrower type":                {"FORWARD", strings.Replace(deal, `"type":"long"`, `"type":"int"`, 1), takes},
+		"BACKWARD refuses another record name":         {"BACKWARD", strings.Replace(deal, `"Deal"`, `"Bargain"`, 1), breaks},
+		"NONE takes anything":                          {"NONE", `"string"`, takes},
 	} {
 		t.Run(name, func(t *testing.T) {
 			subject := s.run + strings.ReplaceAll(name, " ", "_")
@@ -164,7 +167,7 @@ func (s *suite) settings(t *testing.T) {
 		}
 		s.ok(t, "PUT", own, map[string]any{c.key: c.value, "compatibilityGroup": "application.major"})
 		require.Equal(t, c.value, setting(s.ok(t, "GET", own, nil)))
-		if root == "/mode" {
+		if root == "/mode" && !s.differs(ModeNotEnforced) {
 			s.refused(t, 422, 42205, "POST", "/subjects/"+subject+"/versions", of(with(withDefault)))
 		}
 		s.ok(t, "DELETE", own, nil)
@@ -197,7 +200,9 @@ func (s *suite) deletion(t *testing.T) {
 	s.refused(t, 404, 40407, "DELETE", path+"/versions/1?permanent=true", nil)
 	s.refused(t, 404, 40405, "DELETE", path+"?permanent=true", nil)
 
-	require.Equal(t, []int{1}, s.ok(t, "DELETE", path, nil).list(t))
+	if gone := s.ok(t, "DELETE", path, nil).list(t); !s.differs(DeletesAgain) {
+		require.Equal(t, []int{1}, gone)
+	}
 	s.refused(t, 404, 40401, "GET", path+"/versions", nil)
 	s.refused(t, 404, 40404, "DELETE", path, nil)
 	require.NotContains(t, s.ok(t, "GET", "/subjects", nil).names(t), subject)
@@ -225,7 +230,9 @@ func (s *suite) references(t *testing.T) {
 	s.refused(t, 422, 42206, "DELETE", "/subjects/"+name, nil)
 	s.refused(t, 422, 42201, "POST", whole+"/versions", of(holder["schema"].(string)))
 	s.ok(t, "DELETE", whole, nil)
-	s.ok(t, "DELETE", "/subjects/"+name, nil)
+	if !s.differs(DeletedRefers) {
+		s.ok(t, "DELETE", "/subjects/"+name, nil)
+	}
 }
 
 func (s *suite) imports(t *testing.T) {
@@ -250,18 +257,13 @@ func (s *suite) shapes(t *testing.T) {
 	registered := s.ok(t, "POST", "/subjects/"+subject+"/versions", map[string]any{
 		"schema": deal, "schemaType": "AVRO", "metadata": nil, "ruleSet": nil, "unheard-of": 1,
 	})
-	var all []struct {
-		Subject string
-		Version int
-		ID      int
-		Schema  string
+	if !s.differs(ListHasNoIDs) {
+		var all []answer
+		require.NoError(t, json.Unmarshal(s.ok(t, "GET", "/schemas?subjectPrefix="+subject, nil).body, &all))
+		require.Len(t, all, 1)
+		require.Equal(t, registered.ID, all[0].ID)
 	}
-	require.NoError(t, json.Unmarshal(s.ok(t, "GET", "/schemas?subjectPrefix="+subject, nil).body, &all))
-	require.Len(t, all, 1)
-	require.Equal(t, registered.ID, all[0].ID)
-	var types []string
-	require.NoError(t, json.Unmarshal(s.ok(t, "GET", "/schemas/types", nil).body, &types))
-	require.True(t, slices.Contains(types, "AVRO"))
+	require.Contains(t, s.ok(t, "GET", "/schemas/types", nil).names(t), "AVRO")
 	require.JSONEq(t, deal, string(s.ok(t, "GET", "/subjects/"+subject+"/versions/1/schema", nil).body))
-	s.refused(t, http.StatusNotFound, http.StatusNotFound, "GET", "/nowhere", nil)
+	require.Equal(t, http.StatusNotFound, s.call(t, "GET", "/nowhere", nil).status)
 }
