@@ -2,7 +2,10 @@ package postgres
 
 import (
 	"errors"
+	"slices"
+	"strings"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"conveyance/internal/verdict"
@@ -15,16 +18,24 @@ func IsUnknownCommit(err error) bool {
 	if _, ok := errors.AsType[*commitError](err); !ok {
 		return false
 	}
-	if _, answered := errors.AsType[*pgconn.PgError](err); answered {
+	if errors.Is(err, pgx.ErrTxCommitRollback) {
 		return false
 	}
-	return !pgconn.SafeToRetry(err)
+	if pg, answered := errors.AsType[*pgconn.PgError](err); answered {
+		// A server or pooler that went away in the middle says so with these, not what became of it.
+		return hasClass(pg.Code, "08", "57P") || pg.Code == "40003"
+	}
+	return true
 }
 
-// Classify marks an error of a statement with its verdict: connection and resource failures,
-// deadlocks and timeouts are retries; bad values and broken constraints park (idempotent writes use
-// ON CONFLICT, so a unique violation is a real conflict); a missing table or column stalls, since a
-// migration is missing and no record is to blame. Other errors stay as they are.
+// Classify marks an error of a statement with its verdict. Other errors stay as they are, a lost
+// connection among them: an unmarked error is a retry, and an unknown commit has a rule of its own.
+//
+//	40001 40P01 55P03 57014 25P03 0A000   retry: deadlock, timeout, plan of an old schema
+//	08 53 57P 25006, no connection        stall: Postgres is away, full, or a standby
+//	42 3F                                 stall: a migration is missing, no record is to blame
+//	22 23                                 park: idempotent writes use ON CONFLICT, so a unique
+//	                                      violation is a real conflict
 func Classify(err error) error {
 	if err == nil {
 		return nil
@@ -40,14 +51,18 @@ func Classify(err error) error {
 		return err
 	}
 	switch {
-	case pg.Code == "40001", pg.Code == "40P01", pg.Code == "55P03", pg.Code == "57014", pg.Code == "25P03":
+	case hasClass(pg.Code, "40001", "40P01", "55P03", "57014", "25P03", "0A000"):
 		return verdict.RetryAfter(0, "postgres busy", err)
-	case pg.Code[:2] == "08", pg.Code[:2] == "53", pg.Code[:3] == "57P":
+	case hasClass(pg.Code, "08", "53", "57P", "25006"):
 		return verdict.Stalled("postgres unavailable", err)
-	case pg.Code[:2] == "22", pg.Code[:2] == "23":
+	case hasClass(pg.Code, "22", "23"):
 		return verdict.Parked("postgres refused the value", err)
-	case pg.Code[:2] == "42":
+	case hasClass(pg.Code, "42", "3F"):
 		return verdict.Stalled("postgres schema is not as this build expects: run conveyance migrate", err)
 	}
 	return err
+}
+
+func hasClass(code string, classes ...string) bool {
+	return slices.ContainsFunc(classes, func(c string) bool { return strings.HasPrefix(code, c) })
 }

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
+	"slices"
 	"strings"
 	"testing/fstest"
 
@@ -26,34 +28,58 @@ type Migrations struct {
 // ErrMissing means that a schema is older than this build needs.
 var ErrMissing = errors.New("a migration is missing: run conveyance migrate")
 
-// Pending returns the names of the migrations that have not been applied, in order.
+// Pending returns the migrations that have not been applied, in order, as schema/file. It only reads,
+// and needs no right beyond that: a schema that does not exist is all pending. Versions that this
+// build does not know are a newer build's, and no matter.
 func (m Migrations) Pending(ctx context.Context, url string) ([]string, error) {
-	var names []string
-	err := m.with(ctx, url, func(p *goose.Provider) error {
-		status, err := p.Status(ctx)
+	conn, err := pgx.Connect(ctx, url)
+	if err != nil {
+		return nil, fmt.Errorf("reaching Postgres for the migrations of %s: %w", m.Schema, err)
+	}
+	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
+	applied, err := m.applied(ctx, conn)
+	if err != nil {
+		return nil, fmt.Errorf("reading the migrations of %s: %w", m.Schema, err)
+	}
+	files, err := m.named()
+	if err != nil {
+		return nil, err
+	}
+	var pending []string
+	for _, name := range slices.Sorted(maps.Keys(files)) {
+		version, err := goose.NumericComponent(name)
 		if err != nil {
-			return err
+			return nil, fmt.Errorf("reading migrations of %s: %w", m.Schema, err)
 		}
-		for _, s := range status {
-			if s.State == goose.StatePending {
-				names = append(names, m.Schema+"/"+s.Source.Path)
-			}
+		if !applied[version] {
+			pending = append(pending, m.Schema+"/"+name)
 		}
-		return nil
-	})
-	return names, err
+	}
+	return pending, nil
 }
 
-// Apply makes the schema and applies what is pending, each file in a transaction of its own. Two
-// processes may call it at once: an advisory lock lets one at a time through.
-func (m Migrations) Apply(ctx context.Context, url string) error {
-	return m.with(ctx, url, func(p *goose.Provider) error {
-		_, err := p.Up(ctx)
-		return err
-	})
+func (m Migrations) applied(ctx context.Context, conn *pgx.Conn) (map[int64]bool, error) {
+	applied := map[int64]bool{}
+	var exists bool
+	if err := conn.QueryRow(ctx, "SELECT to_regclass($1) IS NOT NULL", m.table()).Scan(&exists); err != nil || !exists {
+		return applied, err
+	}
+	rows, err := conn.Query(ctx, "SELECT version_id FROM "+m.table()+" WHERE is_applied")
+	if err != nil {
+		return nil, err
+	}
+	versions, err := pgx.CollectRows(rows, pgx.RowTo[int64])
+	for _, v := range versions {
+		applied[v] = true
+	}
+	return applied, err
 }
+
+// table of applied versions. goose quotes nothing: schemas are [a-z0-9_].
+func (m Migrations) table() string { return m.Schema + ".migrations_" + m.Set }
 
 // Check returns ErrMissing, with the first missing file, where the schema is older than this build.
+// It only reads.
 func (m Migrations) Check(ctx context.Context, url string) error {
 	pending, err := m.Pending(ctx, url)
 	if err != nil {
@@ -65,52 +91,58 @@ func (m Migrations) Check(ctx context.Context, url string) error {
 	return nil
 }
 
-func (m Migrations) with(ctx context.Context, url string, fn func(*goose.Provider) error) error {
+// Apply makes the schema and applies what is pending, each file in a transaction of its own. Two
+// processes may call it at once: a lock lets one at a time through, and the other finds it done.
+func (m Migrations) Apply(ctx context.Context, url string) error {
+	files, err := m.named()
+	if err != nil {
+		return err
+	}
 	cfg, err := pgx.ParseConfig(url)
 	if err != nil {
 		return fmt.Errorf("reading the Postgres URL: %w", err)
 	}
 	db := stdlib.OpenDB(*cfg)
 	defer func() { _ = db.Close() }()
-	if err := m.createSchema(ctx, db); err != nil {
+	unlock, err := m.lock(ctx, db)
+	if err != nil {
+		return fmt.Errorf("locking schema %s for migration: %w", m.Schema, err)
+	}
+	defer unlock()
+	if _, err := db.ExecContext(ctx, In(m.Schema, "CREATE SCHEMA IF NOT EXISTS {schema}")); err != nil {
 		return fmt.Errorf("making schema %s: %w", m.Schema, err)
 	}
-	store, err := database.NewStore(database.DialectPostgres, m.Schema+".migrations_"+m.Set) // goose quotes nothing: schemas are [a-z0-9_]
+	store, err := database.NewStore(database.DialectPostgres, m.table())
 	if err != nil {
 		return fmt.Errorf("preparing migrations of %s: %w", m.Schema, err)
-	}
-	files, err := m.named()
-	if err != nil {
-		return err
 	}
 	p, err := goose.NewProvider("", db, files, goose.WithStore(store), goose.WithDisableGlobalRegistry(true))
 	if err != nil {
 		return fmt.Errorf("reading migrations of %s: %w", m.Schema, err)
 	}
-	if err := fn(p); err != nil {
+	if _, err := p.Up(ctx); err != nil {
 		return fmt.Errorf("migrating %s: %w", m.Schema, err)
 	}
 	return nil
 }
 
-func (m Migrations) createSchema(ctx context.Context, db *sql.DB) error {
-	// Two creators at once collide in the catalog in spite of IF NOT EXISTS; the lock orders them.
+// lock keeps other migrators of the schema waiting until unlock. The lock is bound to an open
+// transaction, not to a session, and ends with this process.
+func (m Migrations) lock(ctx context.Context, db *sql.DB) (unlock func(), err error) {
 	tx, err := db.BeginTx(ctx, nil)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	defer func() { _ = tx.Rollback() }()
-	if _, err := tx.ExecContext(ctx, "SELECT pg_advisory_xact_lock(hashtext('conveyance.migrate'))"); err != nil {
-		return err
+	_, err = tx.ExecContext(ctx, "SELECT pg_advisory_xact_lock(hashtextextended('conveyance.migrate.' || $1, 0))", m.Schema)
+	if err != nil {
+		_ = tx.Rollback()
+		return nil, err
 	}
-	if _, err := tx.ExecContext(ctx, In(m.Schema, "CREATE SCHEMA IF NOT EXISTS {schema}")); err != nil {
-		return err
-	}
-	return tx.Commit()
+	return func() { _ = tx.Rollback() }, nil
 }
 
 // named is the set's files with {schema} replaced.
-func (m Migrations) named() (fs.FS, error) {
+func (m Migrations) named() (fstest.MapFS, error) {
 	files := fstest.MapFS{}
 	names, err := fs.Glob(m.Files, "*.sql")
 	if err != nil {

@@ -1,6 +1,7 @@
 // Package postgres is the way to Postgres for everybody: a pool of three connections with the
 // timeouts that the engine's fencing needs, migrations per schema, and what an error means for the
-// record in hand. Nothing it does is bound to a session, so PgBouncer in transaction mode works.
+// record in hand. Nothing it does is bound to a session, so PgBouncer (1.21 or newer, with prepared
+// statements on) works in transaction mode.
 package postgres
 
 import (
@@ -10,6 +11,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
@@ -17,12 +19,21 @@ const (
 	// connectionsMax of one process: 100 adapters with two replicas are 600 connections, which a
 	// default Postgres behind PgBouncer serves.
 	connectionsMax = 3
-	// LockTimeout, StatementTimeout and IdleInTransactionTimeout end a transaction whose process is
-	// frozen, below the 10 s group session, so that its successor's claim is not kept waiting
-	// (protocol.md 4). They are set in every transaction, since a session's setting does not
-	// survive PgBouncer.
-	LockTimeout              = 4 * time.Second
-	StatementTimeout         = 5 * time.Second
+	// connectTimeout of one connection: a Postgres that takes longer is away.
+	connectTimeout = 5 * time.Second
+	// rollbackTimeout bounds the good-bye to a transaction; the server ends it anyway.
+	rollbackTimeout = time.Second
+)
+
+// The timeouts end a transaction whose process is frozen, below the 10 s group session, so that its
+// successor's claim is not kept waiting (protocol.md 4). They are set in every transaction, since a
+// session's setting does not survive PgBouncer.
+const (
+	// LockTimeout of a statement that waits for a row.
+	LockTimeout = 4 * time.Second
+	// StatementTimeout of one statement, waiting included.
+	StatementTimeout = 5 * time.Second
+	// IdleInTransactionTimeout between two statements.
 	IdleInTransactionTimeout = 3 * time.Second
 )
 
@@ -34,7 +45,7 @@ func Open(ctx context.Context, url, app string) (*pgxpool.Pool, error) {
 	}
 	cfg.MaxConns = connectionsMax
 	cfg.ConnConfig.RuntimeParams["application_name"] = app
-	cfg.ConnConfig.ConnectTimeout = 5 * time.Second
+	cfg.ConnConfig.ConnectTimeout = connectTimeout
 	pool, err := pgxpool.NewWithConfig(ctx, cfg)
 	if err != nil {
 		return nil, fmt.Errorf("opening Postgres: %w", err)
@@ -52,24 +63,43 @@ func In(schema, sql string) string {
 	return strings.ReplaceAll(sql, "{schema}", pgx.Identifier{schema}.Sanitize())
 }
 
-var setTimeouts = fmt.Sprintf(
-	"SELECT set_config('lock_timeout','%d',true), set_config('statement_timeout','%d',true), set_config('idle_in_transaction_session_timeout','%d',true)",
+var timeouts = fmt.Sprintf(
+	"SELECT set_config('lock_timeout','%d',true), set_config('statement_timeout','%d',true), "+
+		"set_config('idle_in_transaction_session_timeout','%d',true)",
 	LockTimeout.Milliseconds(), StatementTimeout.Milliseconds(), IdleInTransactionTimeout.Milliseconds())
 
-// Tx runs fn in one transaction under the engine's timeouts and commits where fn returns nil. The
-// BEGIN and the timeouts travel with the first statement of fn where the pool can pipeline them.
-// An error of the commit itself may leave its outcome unknown; IsUnknownCommit tells.
+// begin opens a transaction and sets its timeouts in one round trip.
+var begin = pgx.TxOptions{BeginQuery: "BEGIN; " + timeouts}
+
+// Tx runs fn in one transaction under the engine's timeouts and commits where fn returns nil; else,
+// and where fn panics, it rolls back. BEGIN and the timeouts are one round trip, COMMIT another. It
+// blocks while all connections are in use. An error of the commit itself may leave its outcome
+// unknown; IsUnknownCommit tells.
 func Tx(ctx context.Context, pool *pgxpool.Pool, fn func(pgx.Tx) error) error {
-	tx, err := pool.Begin(ctx)
+	tx, err := pool.BeginTx(ctx, begin)
 	if err != nil {
 		return fmt.Errorf("beginning a transaction: %w", err)
 	}
-	defer func() { _ = tx.Rollback(context.WithoutCancel(ctx)) }() // a no-op after commit
-	if _, err := tx.Exec(ctx, setTimeouts); err != nil {
-		return fmt.Errorf("setting timeouts: %w", err)
-	}
+	defer func() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), rollbackTimeout)
+		defer cancel()
+		_ = tx.Rollback(ctx) // a no-op after commit
+	}()
 	if err := fn(tx); err != nil {
 		return err
+	}
+	return commit(ctx, tx)
+}
+
+// commit tells a COMMIT that was never sent from one whose answer was lost. pgx cannot: where the
+// connection breaks while it waits for the answer to a simple query, it returns "conn closed", and
+// SafeToRetry holds that for harmless.
+func commit(ctx context.Context, tx pgx.Tx) error {
+	if err := context.Cause(ctx); err != nil {
+		return fmt.Errorf("committing: %w", err)
+	}
+	if tx.Conn().IsClosed() {
+		return fmt.Errorf("committing: %w", pgconn.ErrConnClosed)
 	}
 	if err := tx.Commit(ctx); err != nil {
 		return &commitError{err}
@@ -77,6 +107,15 @@ func Tx(ctx context.Context, pool *pgxpool.Pool, fn func(pgx.Tx) error) error {
 	return nil
 }
 
+// Timeouts queues the engine's timeouts as the first statement of a batch that is sent without a
+// transaction of its own: Postgres runs such a batch as one transaction, in one round trip.
+func Timeouts() *pgx.Batch {
+	b := &pgx.Batch{}
+	b.Queue(timeouts)
+	return b
+}
+
+// commitError is an error of a COMMIT that was sent.
 type commitError struct{ err error }
 
 func (e *commitError) Error() string { return "committing: " + e.err.Error() }
