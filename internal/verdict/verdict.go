@@ -13,29 +13,35 @@ import (
 type Kind int
 
 const (
-	// Done: the effect is in place. Ledger row, offset.
+	// Done means that the effect is in place. Ledger row, offset.
 	Done Kind = iota
-	// Skip: nothing to do, for a stated reason. Counted by reason, offset.
+	// Skip means that there is nothing to do, for a stated reason. Counted by reason, offset.
 	Skip
-	// Retry: surely not done, and the record is fine. The key waits; longer than HoldAfter it
-	// becomes a hold. Also every unmarked error before anything was sent.
+	// Retry means surely not done, and the record is fine. The key waits; longer than HoldAfter
+	// it becomes a hold. Also every unmarked error before anything was sent.
 	Retry
-	// Doubt: sent, outcome unknown. The key waits until it is settled by class; never skipped,
-	// never sent again blind.
+	// Doubt means sent, outcome unknown. The key waits until it is settled by class; never
+	// skipped, never sent again blind.
 	Doubt
-	// Hold: cannot now (account refused, budget spent, tenant paused, no deal yet). Queued in the
-	// transaction that moves the offset; others go on; ends when the scope heals or the time comes.
+	// Hold means that it cannot be now (account refused, budget spent, tenant paused, no deal yet).
+	// Queued in the transaction that moves the offset; others go on; ends when the scope heals or
+	// the time comes.
 	Hold
-	// Park: can never work by itself. The same queue, waiting for a person.
+	// Park means that it can never work by itself. The same queue, waiting for a person.
 	Park
-	// Stall: the world is wrong for all (destination down, registry away, migration missing). The
-	// partition pauses, no attempt is spent, and it resumes by itself.
+	// Stall means that the world is wrong for all (destination down, registry away, migration
+	// missing). The partition pauses, no attempt is spent, and it resumes by itself.
 	Stall
 )
 
 var names = [...]string{"done", "skip", "retry", "doubt", "hold", "park", "stall"}
 
-func (k Kind) String() string { return names[k] }
+func (k Kind) String() string {
+	if k < 0 || int(k) >= len(names) {
+		return fmt.Sprintf("kind(%d)", int(k))
+	}
+	return names[k]
+}
 
 // HoldAfter is the longest that a retry may keep its key waiting in memory.
 const HoldAfter = 10 * time.Second
