@@ -26,12 +26,14 @@ func TestVerdictPassesThroughEveryWrap(t *testing.T) {
 		{verdict.Skipped("before go-live"), verdict.Error{Kind: verdict.Skip, Cause: "before go-live"}, "skip: before go-live"},
 		{
 			verdict.RetryAfter(time.Second, "busy", errInner),
-			verdict.Error{Kind: verdict.Retry, Cause: "busy", After: time.Second, Err: errInner}, "retry: busy: inner",
+			verdict.Error{Kind: verdict.Retry, Cause: "busy", After: time.Second, Err: errInner},
+			"retry: busy: inner",
 		},
 		{verdict.Doubtful("no answer", errInner), verdict.Error{Kind: verdict.Doubt, Cause: "no answer", Err: errInner}, "doubt: no answer: inner"},
 		{
 			verdict.Held(account, until, "account refused", nil),
-			verdict.Error{Kind: verdict.Hold, Cause: "account refused", Scope: account, Until: until}, "hold: account refused",
+			verdict.Error{Kind: verdict.Hold, Cause: "account refused", Scope: account, Until: until},
+			"hold: account refused",
 		},
 		{verdict.Parked("bad value", errInner), verdict.Error{Kind: verdict.Park, Cause: "bad value", Err: errInner}, "park: bad value: inner"},
 		{verdict.Stalled("down", errInner), verdict.Error{Kind: verdict.Stall, Cause: "down", Err: errInner}, "stall: down: inner"},
