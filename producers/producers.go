@@ -93,11 +93,18 @@ type Claim struct {
 	Value string // normalised
 }
 
+// The kinds of drift.
+const (
+	DriftUnknownField = "unknown-field"
+	DriftUnknownValue = "unknown-value"
+	DriftRetyped      = "retyped"
+)
+
 // Drift is something in a snapshot that the contract does not know: counted and shown, so that a
 // vendor's rename is loud on the day it happens. Value holds no personal data.
 type Drift struct {
 	Path string // JSON pointer without indexes, for example /status
-	Kind string // unknown-field, unknown-value, retyped
+	Kind string // one of the Drift constants
 	What string // the unknown word, where it is one of a closed list; else empty
 }
 
