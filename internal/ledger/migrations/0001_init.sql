@@ -9,6 +9,8 @@ CREATE TABLE {schema}.consumer_offsets (
   seq         bigint   NOT NULL DEFAULT 0,  -- number of the owner's last transaction
   topic_id    uuid,                         -- a re-created topic is another log
   timeline    int      NOT NULL DEFAULT 1,  -- Postgres's timeline at the claim (protocol.md 49)
+  doubt_until bigint   NOT NULL DEFAULT 0,  -- positions below it without a ledger row are in doubt (protocol.md 49)
+  rewound_from bigint  NOT NULL DEFAULT 0,  -- where a person's rewind began: Kafka's mirror may stand there
   claimed_at  timestamptz NOT NULL DEFAULT now(),
   PRIMARY KEY (topic, part)
 );
@@ -31,6 +33,12 @@ CREATE TABLE {schema}.ledger (
   line       text,                          -- what was done, in a few words; no personal data
   PRIMARY KEY (eid, step)
 ) PARTITION BY RANGE (eid);
+CREATE INDEX ON {schema}.ledger (topic, part) WHERE state = 1;
+-- What lies outside the years of events, so that a row always has a place; months are made between.
+CREATE TABLE {schema}.ledger_before PARTITION OF {schema}.ledger
+  FOR VALUES FROM (MINVALUE) TO ('00dc6acf-ac00-0000-0000-000000000000'); -- 2000-01-01
+CREATE TABLE {schema}.ledger_after PARTITION OF {schema}.ledger
+  FOR VALUES FROM ('03bb2cc3-d800-0000-0000-000000000000') TO (MAXVALUE); -- 2100-01-01
 COMMENT ON TABLE {schema}.ledger IS 'Each effect once: the row decides whether an event still has an effect here.';
 
 CREATE TABLE {schema}.ledger_gap (
@@ -61,10 +69,13 @@ CREATE TABLE {schema}.queued_key (
   since          timestamptz NOT NULL DEFAULT now(),
   due            timestamptz,               -- when it is tried by itself; NULL = never
   release_wanted boolean NOT NULL DEFAULT false,
+  wish           smallint NOT NULL DEFAULT 0, -- of a person, for the head: 0 none 1 release 2 drop 3 applied 4 send again
+  wanted_at      timestamptz,               -- tells one wish from the next
   count          bigint NOT NULL,           -- open records
   PRIMARY KEY (topic, key_id)
 );
 CREATE INDEX ON {schema}.queued_key (topic, part);
+CREATE INDEX ON {schema}.queued_key (topic, part) WHERE release_wanted;
 CREATE INDEX ON {schema}.queued_key (scope);
 COMMENT ON TABLE {schema}.queued_key IS 'Keys whose records wait, and for what. Written by the partition''s owner alone, but for release_wanted.';
 

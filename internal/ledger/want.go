@@ -1,0 +1,181 @@
+package ledger
+
+import (
+	"context"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+
+	"conveyance/avro/event"
+)
+
+// Want asks for the right to make one call (protocol.md 24, 25).
+type Want struct {
+	Place
+	ID
+	Owner  uuid.UUID
+	Pos    int64
+	KeyID  string
+	Tenant string
+	Class  Class
+	Facet  Facet
+	Line   string
+	// What a person asked for an effect that is parked or unknown (protocol.md 7).
+	FromParked, FromUnknown bool // claim it again
+	InPlace                 bool // an unknown one is in place
+}
+
+// Ruling says what a want came to.
+type Ruling int
+
+// The rulings.
+const (
+	Ended    Ruling = iota // State tells the end state that stands
+	Go                     // claimed by this turn, or by an earlier one of the same owner and record
+	InDoubt                // claimed by another owner: sent, perhaps
+	Twin                   // claimed by the same owner for another position: the first of two copies
+	ReadBack               // claimed, but a row may have been dropped: read back before sending (protocol.md 43)
+)
+
+// Answer is what the ledger says to a want.
+type Answer struct {
+	Ruling    Ruling
+	State     State
+	ClaimedAt time.Time
+}
+
+// found is what stands in the tables about a want.
+type found struct {
+	state     State
+	owner     uuid.UUID
+	pos       int64
+	claimedAt time.Time
+	guarded   bool // the facet stands at this revision or above, by another event
+	gap       bool // rows of this tenant and month were dropped
+}
+
+// answer rules over wants: rows that are there first, then gaps and guards, and claims what is new.
+func (s *Store) answer(ctx context.Context, tx pgx.Tx, wants []Want, out *Outcome) error {
+	finds, err := s.find(ctx, tx, wants)
+	if err != nil {
+		return err
+	}
+	var fresh []End
+	var again []ID
+	var guards []Guard
+	for i, w := range wants {
+		fate := out.Fates[w.Place]
+		if fate == Fenced {
+			continue
+		}
+		f := finds[i]
+		a := rule(w, f)
+		out.Answers[i] = a
+		if fate == Before {
+			continue // written by the copy of this turn that was committed
+		}
+		switch {
+		case f.state == None:
+			state := a.State
+			if a.Ruling != Ended {
+				state = Claimed
+			}
+			fresh = append(fresh, End{Place: w.Place, ID: w.ID, Pos: w.Pos, KeyID: w.KeyID, Owner: w.Owner, State: state, Line: w.Line})
+		case f.state != Claimed && a.Ruling == Go:
+			again = append(again, w.ID)
+		case f.state == Unknown && w.InPlace:
+			fresh = append(fresh, End{Place: w.Place, ID: w.ID, Pos: w.Pos, KeyID: w.KeyID, Owner: w.Owner, State: Applied,
+				Line: w.Line, Person: true})
+			if w.Facet.Resource != "" {
+				guards = append(guards, Guard{Place: w.Place, Facet: w.Facet, EID: w.EID})
+			}
+		}
+	}
+	b := &pgx.Batch{}
+	if len(fresh) > 0 {
+		s.queueEnds(b, fresh)
+	}
+	if len(again) > 0 {
+		b.Queue(s.in(sqlReclaim), eids(again), steps(again), col(again, func(ID) uuid.UUID { return wants[0].Owner }))
+	}
+	if guards = highest(guards); len(guards) > 0 {
+		s.queueGuards(b, guards)
+	}
+	if b.Len() == 0 {
+		return nil
+	}
+	return tx.SendBatch(ctx, b).Close()
+}
+
+// rule is protocol.md 25, 43 and 14 for one effect, in this order: what is in doubt is never
+// superseded (27), and a missing row is believed only where none was dropped.
+func rule(w Want, f found) Answer {
+	switch {
+	case f.state == Claimed && f.owner != w.Owner:
+		return Answer{Ruling: InDoubt, State: Claimed, ClaimedAt: f.claimedAt}
+	case f.state == Claimed && f.pos != w.Pos:
+		return Answer{Ruling: Twin, State: Claimed, ClaimedAt: f.claimedAt}
+	case f.state == Claimed:
+		return Answer{Ruling: Go, State: Claimed, ClaimedAt: f.claimedAt}
+	case f.state == Parked && w.FromParked, f.state == Unknown && w.FromUnknown:
+		return Answer{Ruling: Go, State: Claimed, ClaimedAt: time.Now()}
+	case f.state == Unknown && w.InPlace:
+		return Answer{Ruling: Ended, State: Applied}
+	case f.state != None:
+		return Answer{Ruling: Ended, State: f.state}
+	case f.guarded:
+		return Answer{Ruling: Ended, State: Superseded}
+	case f.gap && w.Facet.Resource == "" && w.Class == ClassC:
+		return Answer{Ruling: ReadBack, State: Claimed, ClaimedAt: time.Now()}
+	case f.gap && w.Facet.Resource == "":
+		return Answer{Ruling: Ended, State: Refused}
+	}
+	return Answer{Ruling: Go, State: Claimed, ClaimedAt: time.Now()}
+}
+
+func (s *Store) find(ctx context.Context, tx pgx.Tx, wants []Want) ([]found, error) {
+	finds := make([]found, len(wants))
+	b := &pgx.Batch{}
+	b.Queue(s.in(sqlFind), col(wants, func(w Want) uuid.UUID { return w.EID }), col(wants, func(w Want) int64 { return w.Step }),
+		col(wants, func(w Want) string { return w.Facet.Resource }), col(wants, func(w Want) string { return w.Facet.Name }),
+		col(wants, func(w Want) int64 { return w.Facet.Revision })).
+		Query(func(rows pgx.Rows) error {
+			var ord int64
+			var state *State
+			var owner *uuid.UUID
+			var pos *int64
+			var at *time.Time
+			var guarded *bool
+			_, err := pgx.ForEachRow(rows, []any{&ord, &state, &owner, &pos, &at, &guarded}, func() error {
+				f := &finds[ord-1]
+				f.state, f.owner, f.pos, f.claimedAt, f.guarded = or(state), or(owner), or(pos), or(at), or(guarded)
+				return nil
+			})
+			return err
+		})
+	gaps := map[string]bool{}
+	b.Queue(s.in(sqlGaps), col(wants, func(w Want) string { return w.Tenant }), col(wants, func(w Want) string { return gapMonth(w.EID) })).
+		Query(func(rows pgx.Rows) error {
+			var tenant, month string
+			_, err := pgx.ForEachRow(rows, []any{&tenant, &month}, func() error { gaps[tenant+" "+month] = true; return nil })
+			return err
+		})
+	if err := tx.SendBatch(ctx, b).Close(); err != nil {
+		return nil, err
+	}
+	for i, w := range wants {
+		finds[i].gap = gaps[w.Tenant+" "+gapMonth(w.EID)]
+	}
+	return finds, nil
+}
+
+func gapMonth(id uuid.UUID) string { return event.IDTime(id).Format("2006-01") + "-01" }
+
+func or[T any](p *T) T {
+	var zero T
+	if p == nil {
+		return zero
+	}
+	return *p
+}
