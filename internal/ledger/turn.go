@@ -115,17 +115,17 @@ const (
 	Before             // this very transaction was committed before
 )
 
-// Outcome is what a committed turn came to.
-type Outcome struct {
+// Result is what a committed turn came to.
+type Result struct {
 	Fates   map[Place]Fate
 	Answers []Answer // one per Want, in order; zero where its partition is fenced
 }
 
 // Commit runs a turn. On an error for which postgres.IsUnknownCommit holds the same turn must be
 // committed again until it is known (protocol.md 6); on any other error nothing was written.
-func (s *Store) Commit(ctx context.Context, t *Turn) (out Outcome, err error) {
+func (s *Store) Commit(ctx context.Context, t *Turn) (out Result, err error) {
 	err = postgres.Tx(ctx, s.pool, func(tx pgx.Tx) error {
-		out = Outcome{Fates: map[Place]Fate{}, Answers: make([]Answer, len(t.Wants))}
+		out = Result{Fates: map[Place]Fate{}, Answers: make([]Answer, len(t.Wants))}
 		if err := s.compare(ctx, tx, t, out.Fates); err != nil {
 			return fmt.Errorf("comparing tokens: %w", err)
 		}

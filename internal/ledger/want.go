@@ -56,7 +56,7 @@ type found struct {
 }
 
 // answer rules over wants: rows that are there first, then gaps and guards, and claims what is new.
-func (s *Store) answer(ctx context.Context, tx pgx.Tx, wants []Want, out *Outcome) error {
+func (s *Store) answer(ctx context.Context, tx pgx.Tx, wants []Want, out *Result) error {
 	finds, err := s.find(ctx, tx, wants)
 	if err != nil {
 		return err
