@@ -1,0 +1,150 @@
+package sandbox
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"io"
+	"math"
+	"net/http"
+	"strconv"
+	"sync"
+	"time"
+
+	"conveyance/internal/sandbox/fault"
+	"conveyance/internal/sandbox/records"
+	"conveyance/internal/sandbox/reply"
+	"conveyance/internal/sandbox/world"
+)
+
+// hangMax is how long a hung request is held at most, so that a forgotten fault frees its callers.
+const hangMax = 10 * time.Minute
+
+// desk is where a vendor's requests arrive: each is written down, a fault may strike it, and what
+// the vendor answers is dressed with the vendor's quirks.
+type desk struct {
+	world.Vendor
+	journal *journal
+	faults  fault.Book
+	clock   func() time.Time
+	closing <-chan struct{}
+	late    *sync.WaitGroup
+}
+
+func (d *desk) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, reply.BodyBytesMax))
+	if err != nil {
+		d.Refuse(w, http.StatusRequestEntityTooLarge, "the body is too large")
+		return
+	}
+	r.Body = io.NopCloser(bytes.NewReader(body))
+	caller, sum := d.Caller(r), sha256.Sum256(body)
+	effect, _ := d.faults.Pick(caller, r)
+	q := Request{
+		At: d.clock().UTC(), Method: r.Method, Path: r.URL.Path, Query: r.URL.RawQuery,
+		Key: idempotencyKey(r), BodySHA256: hex.EncodeToString(sum[:]), Fault: string(effect.Kind), caller: caller,
+	}
+	if caller.Tenant != "" {
+		q.Account = caller.Short()
+	}
+	n, err := d.journal.received(q)
+	if err != nil {
+		d.Refuse(w, http.StatusInternalServerError, err.Error())
+		return
+	}
+	if status, refused := d.refuse(w, r, effect); refused {
+		d.journal.answered(n, status)
+		return
+	}
+	d.journal.answered(n, d.carryOut(w, r, effect))
+}
+
+// refuse answers for a vendor that does not do what it was asked, or not now.
+func (d *desk) refuse(w http.ResponseWriter, r *http.Request, e fault.Effect) (status int, refused bool) {
+	switch e.Kind {
+	case fault.Status:
+		d.Refuse(w, e.Code, "a fault of the sandbox")
+		return e.Code, true
+	case fault.RetryAfter:
+		w.Header().Set("Retry-After", strconv.FormatFloat(math.Ceil(e.Wait.Seconds()), 'f', 0, 64))
+		d.Refuse(w, http.StatusTooManyRequests, "a fault of the sandbox")
+		return http.StatusTooManyRequests, true
+	case fault.Unauthorized:
+		d.Refuse(w, http.StatusUnauthorized, "the credential is not valid")
+		return http.StatusUnauthorized, true
+	case fault.HTML:
+		w.Header().Set("Content-Type", "text/html; charset=utf-8")
+		_, _ = io.WriteString(w, "<!DOCTYPE html><html><body><h1>We will be back soon</h1></body></html>")
+		return http.StatusOK, true
+	case fault.Redirect:
+		w.Header().Set("Location", e.URL)
+		w.WriteHeader(http.StatusFound)
+		return http.StatusFound, true
+	case fault.Huge:
+		huge(w)
+		return http.StatusOK, true
+	case fault.Hang:
+		d.wait(r.Context(), hangMax)
+		breakOff(w, nil)
+		return 0, true
+	case fault.Late:
+		d.doLater(r, e.Wait)
+		d.Refuse(w, http.StatusGatewayTimeout, "the request timed out")
+		return http.StatusGatewayTimeout, true
+	default:
+		return 0, false
+	}
+}
+
+// carryOut lets the vendor do what it was asked, and spoils the answer where a fault says so. It
+// returns the status that went out.
+func (d *desk) carryOut(w http.ResponseWriter, r *http.Request, e fault.Effect) int {
+	switch e.Kind {
+	case fault.Slow:
+		d.wait(r.Context(), e.Wait)
+	case fault.Stale:
+		r = r.WithContext(records.Stale(r.Context()))
+	default:
+	}
+	a := &answer{header: w.Header()}
+	d.Handler.ServeHTTP(a, r)
+	body := e.Spoil(a.body.Bytes())
+	if d.Dress != nil && len(body) > 0 {
+		body = d.Dress(body)
+	}
+	switch e.Kind {
+	case fault.Reset:
+		breakOff(w, func(out io.Writer) { a.writeRaw(out, len(body), body[:len(body)/2]) })
+		return 0
+	case fault.Truncate:
+		body = body[:len(body)/2]
+	default:
+	}
+	if status := a.code(); status != http.StatusNoContent {
+		w.Header().Set("Content-Length", strconv.Itoa(len(body)))
+	}
+	w.WriteHeader(a.code())
+	_, _ = w.Write(body) // the caller hung up: nobody to tell
+	return a.code()
+}
+
+// doLater carries a request out after its caller was told that it had timed out. A sandbox that
+// closes does it at once: the vendor had taken the request.
+func (d *desk) doLater(r *http.Request, after time.Duration) {
+	r = r.Clone(context.WithoutCancel(r.Context()))
+	d.late.Go(func() {
+		d.wait(r.Context(), after)
+		d.Handler.ServeHTTP(&answer{header: http.Header{}}, r)
+	})
+}
+
+func (d *desk) wait(ctx context.Context, long time.Duration) {
+	t := time.NewTimer(long)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-ctx.Done():
+	case <-d.closing:
+	}
+}
