@@ -1,6 +1,7 @@
 package vendorhttp
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -11,6 +12,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"conveyance/internal/budget"
 	"conveyance/internal/tenant"
 	"conveyance/internal/verdict"
 )
@@ -88,8 +90,8 @@ func (c *Client) Do(ctx context.Context, a tenant.Account, r Request) (Response,
 	if err != nil {
 		return Response{}, err
 	}
-	if c.cfg.Budget != nil && !r.Free {
-		if err := c.cfg.Budget.Take(ctx, a, lane(r)); err != nil {
+	if purse := c.budget(r); purse != nil && !r.Free {
+		if err := purse.Take(ctx, a, cmp.Or(r.Lane, budget.LaneLive)); err != nil {
 			done(notAsked, time.Now())
 			return Response{}, err
 		}
@@ -97,8 +99,8 @@ func (c *Client) Do(ctx context.Context, a tenant.Account, r Request) (Response,
 	started := time.Now()
 	resp, sent, err := c.send(ctx, target, r)
 	c.metrics.observe(a, resp.Status, time.Since(started))
-	if resp.Status != 0 && c.cfg.Budget != nil {
-		c.cfg.Budget.Learn(ctx, a, resp.Status, resp.Header)
+	if purse := c.budget(r); purse != nil && resp.Status != 0 {
+		purse.Learn(ctx, a, resp.Status, resp.Header)
 	}
 	if err != nil {
 		done(outcomeOf(ctx, err), started)
@@ -194,9 +196,9 @@ func scope(a tenant.Account) verdict.Scope {
 	return verdict.AccountScope(a.Tenant, a.Vendor, a.Name)
 }
 
-func lane(r Request) string {
-	if r.Lane == "" {
-		return "live"
+func (c *Client) budget(r Request) budget.Budget {
+	if c.cfg.Budget == nil || r.Bucket == "" {
+		return c.cfg.Budget
 	}
-	return r.Lane
+	return c.cfg.Budget.In(r.Bucket)
 }

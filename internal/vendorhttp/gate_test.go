@@ -13,6 +13,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"conveyance/internal/budget"
 	"conveyance/internal/tenant"
 	"conveyance/internal/vendorhttp"
 	"conveyance/internal/verdict"
@@ -190,6 +191,7 @@ func TestVendorDownForSeveralAccountsStalls(t *testing.T) {
 // purse is a budget of n calls.
 type purse struct {
 	n       int
+	buckets []string
 	learned []int
 	lanes   []string
 }
@@ -207,6 +209,11 @@ func (p *purse) Learn(_ context.Context, _ tenant.Account, status int, _ http.He
 	p.learned = append(p.learned, status)
 }
 
+func (p *purse) In(bucket string) budget.Budget {
+	p.buckets = append(p.buckets, bucket)
+	return p
+}
+
 func TestBudgetIsTakenBeforeEachPaidCallAndLearnsFromEachAnswer(t *testing.T) {
 	t.Parallel()
 	a, n := vendor(t, status(204))
@@ -219,10 +226,11 @@ func TestBudgetIsTakenBeforeEachPaidCallAndLearnsFromEachAnswer(t *testing.T) {
 	_, err = c.Do(t.Context(), a, get)
 	require.NoError(t, err)
 	late := get
-	late.Lane = "backfill"
+	late.Lane, late.Bucket = "backfill", "people.get"
 	_, err = c.Do(t.Context(), a, late)
 	require.Equal(t, "budget spent", verdict.Of(err).Cause)
 	require.EqualValues(t, 2, n.Load())
 	require.Equal(t, []int{204, 204}, p.learned)
 	require.Equal(t, []string{"live", "backfill"}, p.lanes)
+	require.Equal(t, []string{"people.get"}, p.buckets)
 }

@@ -33,7 +33,10 @@ type Request struct {
 	Query  url.Values
 	Header http.Header // with the credential; never logged
 	Body   []byte
-	Lane   string // live or backfill; empty = live
+	Lane   string // budget.LaneLive or LaneBackfill; empty = live
+	// Bucket is the part of the vendor's API whose quota the call spends, where it has one of its own,
+	// for example people.put. Empty = the account's.
+	Bucket string
 	// Answers are statuses beside 2xx that the caller understands as answers, for example 404.
 	Answers []int
 	// Free calls (a login) spend no budget.

@@ -4,23 +4,17 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math"
 	"net/http"
 	"net/url"
-	"strconv"
-	"strings"
 	"time"
 
+	"conveyance/internal/budget"
 	"conveyance/internal/tenant"
 	"conveyance/internal/verdict"
 )
 
 const (
 	causeRefused = "account refused"
-	// limitedFor is the wait after a 429 that does not say how long: Follow Up Boss's window.
-	limitedFor = 10 * time.Second
-	// retryAfterMax bounds what a vendor may ask for: DocuSign's hour.
-	retryAfterMax = time.Hour
 	// deniedFor is when a base whose name pointed to a forbidden address is looked up again.
 	deniedFor = 5 * time.Minute
 )
@@ -76,11 +70,11 @@ func unanswered(ctx context.Context, a tenant.Account, r Request, sent bool, err
 // understands, but for 401 and 403.
 func judgeStatus(a tenant.Account, r Request, resp Response, now time.Time) error {
 	err := statusError(r, resp, a)
-	wait, told := retryAfter(resp.Header, now)
+	wait, told := budget.RetryAfter(resp.Header, now)
 	switch status := resp.Status; {
 	case status == http.StatusTooManyRequests:
 		if !told {
-			wait = limitedFor
+			wait = budget.LimitedFor
 		}
 		return verdict.Held(scope(a), now.Add(wait), "vendor limit reached", err)
 	case status == http.StatusTooEarly, status == http.StatusServiceUnavailable && told:
@@ -102,20 +96,4 @@ func statusError(r Request, resp Response, a tenant.Account) error {
 		at += ": " + text
 	}
 	return errors.New(at)
-}
-
-// retryAfter reads Retry-After in both of its forms, bounded, and whether there was one.
-func retryAfter(h http.Header, now time.Time) (time.Duration, bool) {
-	text := strings.TrimSpace(h.Get("Retry-After"))
-	if text == "" {
-		return 0, false
-	}
-	if at, err := http.ParseTime(text); err == nil {
-		return min(max(at.Sub(now), 0), retryAfterMax), true
-	}
-	seconds, err := strconv.ParseFloat(text, 64)
-	if err != nil || seconds < 0 || math.IsNaN(seconds) {
-		return 0, false
-	}
-	return time.Duration(min(seconds, retryAfterMax.Seconds()) * float64(time.Second)), true
 }
