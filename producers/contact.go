@@ -11,6 +11,9 @@ import (
 // region in which a telephone number without a country is read.
 const region = "US"
 
+// digitsLeast of a number without its area.
+const digitsLeast = 7
+
 // Emails returns the addresses in a text, lower case, in their order without repeats: people write
 // several into one field. all is false where something in it is no address. Every vendor's mapper
 // uses it, since contact keys are made of what it returns.
@@ -53,13 +56,15 @@ func notLocal(r rune) bool {
 func notHost(r rune) bool { return r != '-' && !unicode.IsLetter(r) && !unicode.IsDigit(r) }
 
 // Phone returns a telephone number as E.164 where it can be read as one, with the United States as
-// its country where it names none, else as it is written. Extensions are dropped.
+// its country where it names none, else as it is written; empty where it has too few digits to be a
+// number, since people write remarks there, and a remark must not become a contact key. Extensions
+// are dropped.
 func Phone(text string) string {
 	text = strings.TrimSpace(text)
 	if e164, ok := northAmerican(text); ok {
 		return e164
 	}
-	if text == "" {
+	if len(strings.Map(digitOnly, text)) < digitsLeast {
 		return ""
 	}
 	n, err := phonenumbers.Parse(text, region)
@@ -67,6 +72,13 @@ func Phone(text string) string {
 		return text
 	}
 	return phonenumbers.Format(n, phonenumbers.E164)
+}
+
+func digitOnly(r rune) rune {
+	if r >= '0' && r <= '9' {
+		return r
+	}
+	return -1
 }
 
 // northAmerican reads the usual ways to write a ten-digit number without the library, which needs

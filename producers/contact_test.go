@@ -46,7 +46,8 @@ func TestPhonesAreE164WhereTheyCanBeRead(t *testing.T) {
 		"+1 312 555 0190":      "+13125550190",
 		"+44 20 7946 0018":     "+442079460018",
 		"312-555-0190 ext. 12": "+13125550190",
-		"call the office":      "call the office",
+		"call the office":      "",
+		"after 6, ext. 12":     "",
 		"555-0190":             "555-0190",
 		" ":                    "",
 	} {

@@ -29,10 +29,7 @@ func (e *ContractError) Error() string { return e.Path + " " + e.Why }
 // Contract is the JSON Schema (draft 2020-12) of the part of a vendor's record that its mapper
 // relies on. Beside the standard's formats it asserts amount, signed-amount, percentage and
 // vendor-date. It is safe for concurrent use.
-type Contract struct {
-	schema *jsonschema.Schema
-	known  map[string]*jsonschema.Schema
-}
+type Contract struct{ schema *jsonschema.Schema }
 
 // NewContract compiles a schema, which every vendor's folder embeds.
 func NewContract(schema []byte) (*Contract, error) {
@@ -57,11 +54,11 @@ func NewContract(schema []byte) (*Contract, error) {
 	if err != nil {
 		return nil, fmt.Errorf("compiling a contract: %w", err)
 	}
-	return &Contract{schema: s, known: s.Properties}, nil
+	return &Contract{s}, nil
 }
 
 // Read reads a record's body and holds it against the contract: a *ContractError where it breaks it.
-// Fields at the top that the contract does not name are drifts.
+// Fields that an object's schema does not name are drifts, at every depth.
 func (c *Contract) Read(body []byte) (Record, []Drift, error) {
 	v, err := vendorjson.Parse(body)
 	if err != nil {
@@ -74,14 +71,43 @@ func (c *Contract) Read(body []byte) (Record, []Drift, error) {
 	if !ok {
 		return nil, nil, &ContractError{Path: "/", Why: "is no object"}
 	}
-	var drift []Drift
-	for name := range r {
-		if _, ok := c.known[name]; !ok {
-			drift = append(drift, Drift{Path: cut("/" + name), Kind: DriftUnknownField})
+	drift := unknown(c.schema, v, "", nil)
+	slices.SortFunc(drift, func(a, b Drift) int { return strings.Compare(a.Path, b.Path) })
+	return r, slices.Compact(drift), nil
+}
+
+// unknown collects the fields of v that its schema does not name, where it names any.
+func unknown(s *jsonschema.Schema, v any, path string, drift []Drift) []Drift {
+	for s != nil && s.Ref != nil {
+		s = s.Ref
+	}
+	if s == nil {
+		return drift
+	}
+	switch v := v.(type) {
+	case map[string]any:
+		for name, inner := range v {
+			known, ok := s.Properties[name]
+			if !ok && len(s.Properties) > 0 {
+				drift = append(drift, Drift{Path: cut(path + "/" + name), Kind: DriftUnknownField})
+			} else if isNested(inner) {
+				drift = unknown(known, inner, path+"/"+name, drift)
+			}
+		}
+	case []any:
+		for _, item := range v {
+			drift = unknown(s.Items2020, item, path, drift)
 		}
 	}
-	slices.SortFunc(drift, func(a, b Drift) int { return strings.Compare(a.Path, b.Path) })
-	return r, drift, nil
+	return drift
+}
+
+func isNested(v any) bool {
+	switch v.(type) {
+	case map[string]any, []any:
+		return true
+	}
+	return false
 }
 
 // broken finds the first break by path, so that the same record always gives the same error: the

@@ -61,12 +61,14 @@ func TestTheSameRecordAlwaysBreaksAtTheSamePath(t *testing.T) {
 	}
 }
 
-func TestUnknownFieldsAreDriftInOrder(t *testing.T) {
+func TestUnknownFieldsAreDriftAtEveryDepthOnceAndInOrder(t *testing.T) {
 	t.Parallel()
-	r, drift, err := contract(t).Read([]byte("\xef\xbb\xbf{\"zeta\":1,\"id\":\" 1\x01 \",\"alpha\":{},\"status\":\"x\"}"))
+	r, drift, err := contract(t).Read([]byte("\xef\xbb\xbf{\"zeta\":1,\"id\":\" 1\x01 \",\"alpha\":{\"inner\":1},\"status\":\"x\"," +
+		"\"people\":[{\"mail\":1},{\"mail\":2,\"email\":\"a\"}]}"))
 	require.NoError(t, err)
 	require.Equal(t, []producers.Drift{
-		{Path: "/alpha", Kind: producers.DriftUnknownField}, {Path: "/zeta", Kind: producers.DriftUnknownField},
+		{Path: "/alpha", Kind: producers.DriftUnknownField}, {Path: "/people/mail", Kind: producers.DriftUnknownField},
+		{Path: "/zeta", Kind: producers.DriftUnknownField},
 	}, drift)
 	require.Equal(t, "1", r.Text("id"))
 }

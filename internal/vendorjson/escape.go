@@ -45,7 +45,7 @@ func control(b *strings.Builder, c byte) {
 	}
 }
 
-func isBlank(c byte) bool { return c == '\t' || c == '\n' || c == '\r' }
+func isBlank(c byte) bool { return c == '\t' || c == '\n' }
 
 // escape reads what follows a backslash.
 func (p *parser) escape() (rune, error) {
@@ -57,9 +57,9 @@ func (p *parser) escape() (rune, error) {
 	switch c {
 	case '"', '\\', '/':
 		return rune(c), nil
-	case 'n', 'r', 't':
+	case 'n', 't':
 		return '\n', nil
-	case 'b', 'f':
+	case 'b', 'f', 'r':
 		return '\b', nil
 	case 'u':
 		return p.unicode()

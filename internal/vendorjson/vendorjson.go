@@ -27,7 +27,7 @@ var (
 )
 
 // Parse reads one value: map[string]any, []any, string, json.Number, bool or nil. In strings a tab
-// or line break, raw or escaped, becomes a space, other control characters are dropped, and bytes
+// or line feed, raw or escaped, becomes a space, other control characters are dropped, and bytes
 // that are no UTF-8 become U+FFFD. Of a key that comes twice the last value counts. Strings of the
 // result share memory with each other.
 func Parse(b []byte) (any, error) {

@@ -1,0 +1,220 @@
+package skyslope
+
+import (
+	"slices"
+	"strings"
+
+	"conveyance/avro/event"
+	"conveyance/producers"
+)
+
+// place is a field of a sale that holds participants. Those whose side is not known, such as an
+// attorney, are OTHER: the vendor's word stays beside it.
+type place struct {
+	key  string
+	role event.ParticipantRole
+}
+
+// places in the order in which participants appear in the deal.
+func places() []place {
+	return []place{
+		{"buyers", event.ParticipantRoleBuyer},
+		{"sellers", event.ParticipantRoleSeller},
+		{"otherSideAgentContact", event.ParticipantRoleOtherSideAgent},
+		{"escrowContact", event.ParticipantRoleEscrowOfficer},
+		{"titleContact", event.ParticipantRoleTitleOfficer},
+		{"lenderContact", event.ParticipantRoleLoanOfficer},
+		{"attorneyContact", event.ParticipantRoleOther},
+		{"homeWarrantyContact", event.ParticipantRoleOther},
+		{"miscContact", event.ParticipantRoleOther},
+	}
+}
+
+// participants leaves out those of whom nothing is known, and merges those who stand twice in one
+// role.
+func (m *mapping) participants(rep event.Representation) []event.Participant {
+	var out []event.Participant
+	for _, p := range places() {
+		for _, r := range m.sale.Many(p.key) {
+			c := m.contact(r, "/"+p.key)
+			if c.FullName == "" && c.Company == "" && len(c.Emails) == 0 && len(c.Phones) == 0 {
+				continue
+			}
+			one := event.Participant{Role: p.role, VendorRole: p.key, Client: isClient(p.role, rep), Contact: c}
+			if i := slices.IndexFunc(out, func(have event.Participant) bool { return isSame(have, one) }); i >= 0 {
+				merge(&out[i].Contact, one.Contact)
+				continue
+			}
+			out = append(out, one)
+		}
+	}
+	return out
+}
+
+func isClient(role event.ParticipantRole, rep event.Representation) bool {
+	switch rep {
+	case event.RepresentationBuyer:
+		return role == event.ParticipantRoleBuyer
+	case event.RepresentationSeller:
+		return role == event.ParticipantRoleSeller
+	case event.RepresentationBoth:
+		return role == event.ParticipantRoleBuyer || role == event.ParticipantRoleSeller
+	}
+	return false
+}
+
+func (m *mapping) contact(r producers.Record, path string) event.Contact {
+	emails, all := producers.Emails(r.Text("email"))
+	if !all {
+		m.drift = append(m.drift, producers.Drift{Path: path + "/email", Kind: producers.DriftUnknownValue})
+	}
+	c := event.Contact{
+		SourceKey: r.Text("contactGuid"),
+		FirstName: r.Text("firstName"),
+		LastName:  r.Text("lastName"),
+		FullName:  r.Text("fullName"),
+		Company:   r.Text("company"),
+		Emails:    emails,
+		Phones:    m.phones(r, path, "phoneNumber", "alternatePhone"),
+		Address:   home(r),
+	}
+	if split := join(c.FirstName, c.LastName); split != "" {
+		c.FullName = split
+	}
+	return c
+}
+
+func (m *mapping) phones(r producers.Record, path string, keys ...string) []string {
+	var out []string
+	for _, key := range keys {
+		written := r.Text(key)
+		p := producers.Phone(written)
+		switch {
+		case p == "" && written != "":
+			m.drift = append(m.drift, producers.Drift{Path: path + "/" + key, Kind: producers.DriftUnknownValue})
+		case p != "" && !slices.Contains(out, p):
+			out = append(out, p)
+		}
+	}
+	return out
+}
+
+func home(r producers.Record) *event.Address {
+	a := event.Address{
+		Street:          join(r.Text("streetNumber"), r.Text("streetName")),
+		City:            r.Text("city"),
+		StateOrProvince: state(r.Text("state")),
+		PostalCode:      r.Text("zip"),
+	}
+	if a == (event.Address{}) {
+		return nil
+	}
+	return &a
+}
+
+// isSame says whether two entries of one role are one contact: by the vendor's id, by what their
+// contact key is made of, or by a shared e-mail, phone or name where nothing speaks against it.
+func isSame(a, b event.Participant) bool {
+	if a.Role != b.Role || a.VendorRole != b.VendorRole {
+		return false
+	}
+	x, y := a.Contact, b.Contact
+	shared := meet(x.Emails, y.Emails) || meet(x.Phones, y.Phones)
+	apart := !shared && (len(x.Emails) > 0 && len(y.Emails) > 0 || len(x.Phones) > 0 && len(y.Phones) > 0)
+	sameName := strings.EqualFold(x.FullName, y.FullName) && (x.FullName != "" || strings.EqualFold(x.Company, y.Company))
+	switch {
+	case x.SourceKey != "" && x.SourceKey == y.SourceKey:
+		return true
+	case len(x.Emails) > 0 && len(y.Emails) > 0:
+		return x.Emails[0] == y.Emails[0] || (shared && sameName)
+	case len(x.Emails) == 0 && len(y.Emails) == 0 && len(x.Phones) > 0 && len(y.Phones) > 0:
+		return x.Phones[0] == y.Phones[0] || (shared && sameName)
+	}
+	return (sameName && !apart) || (shared && (x.FullName == "" || y.FullName == ""))
+}
+
+func meet(a, b []string) bool {
+	return slices.ContainsFunc(a, func(s string) bool { return slices.Contains(b, s) })
+}
+
+// merge adds to a contact what another entry knows of it. Two people who share an e-mail are one
+// contact, with both names.
+func merge(c *event.Contact, more event.Contact) {
+	if c.FullName != "" && !strings.Contains(strings.ToLower(c.FullName), strings.ToLower(more.FullName)) {
+		c.FullName += " & " + more.FullName
+	}
+	for _, f := range []struct {
+		to   *string
+		from string
+	}{
+		{&c.SourceKey, more.SourceKey}, {&c.FirstName, more.FirstName}, {&c.LastName, more.LastName},
+		{&c.FullName, more.FullName}, {&c.Company, more.Company},
+	} {
+		if *f.to == "" {
+			*f.to = f.from
+		}
+	}
+	c.Emails = union(c.Emails, more.Emails)
+	c.Phones = union(c.Phones, more.Phones)
+	if c.Address == nil {
+		c.Address = more.Address
+	}
+}
+
+func union(list, more []string) []string {
+	for _, s := range more {
+		if !slices.Contains(list, s) {
+			list = append(list, s)
+		}
+	}
+	return list
+}
+
+// dealAgents are the brokerage's own people on the deal: the primary agent, co-agents, coordinators.
+func (m *mapping) dealAgents() []event.Agent {
+	var out []event.Agent
+	add := func(guid string, role event.AgentRole, embedded producers.Record) {
+		r := m.users[guid]
+		if r == nil {
+			r = embedded // the sale's own copy, where the users' list lacks the agent
+		}
+		emails, _ := producers.Emails(r.Text("email"))
+		a := event.Agent{AgentKey: guid, Role: role, Name: join(r.Text("firstName"), r.Text("lastName"))}
+		if a.Name == "" {
+			a.Name = r.Text("fullName")
+		}
+		if len(emails) > 0 {
+			a.Email = emails[0]
+		}
+		known := slices.ContainsFunc(out, func(have event.Agent) bool { return have.AgentKey == guid && guid != "" })
+		if !known && (guid != "" || a.Name != "" || a.Email != "") {
+			out = append(out, a)
+		}
+	}
+	primary := m.sale.One("agent")
+	guid := m.sale.Text("agentGuid")
+	if guid == "" {
+		guid = primary.First("userGuid", "guid")
+	}
+	add(guid, event.AgentRolePrimary, primary)
+	embedded := m.sale.Many("coAgents")
+	for _, guid := range m.sale.Texts("coAgentGuids") {
+		add(guid, event.AgentRoleCoAgent, find(embedded, guid))
+	}
+	for _, r := range embedded {
+		add(r.First("userGuid", "guid"), event.AgentRoleCoAgent, r)
+	}
+	for _, r := range m.sale.Many("transactionCoordinators") {
+		add(r.Text("contactGuid"), event.AgentRoleCoordinator, r)
+	}
+	return out
+}
+
+func find(list []producers.Record, guid string) producers.Record {
+	for _, r := range list {
+		if r.First("userGuid", "guid") == guid {
+			return r
+		}
+	}
+	return nil
+}
