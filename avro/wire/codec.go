@@ -172,7 +172,7 @@ func own(m event.Message) {
 func (p *program) check(b []byte, class error) error {
 	at, pc, f := p.walk(b)
 	switch {
-	case f == "":
+	case f == none:
 		return nil
 	case pc < 0:
 		return fmt.Errorf("%w: %s at byte %d of %d", class, f, at, len(b))

@@ -50,7 +50,7 @@ func (g *generator) fill(s avro.Schema, v reflect.Value) {
 			g.fill(s.Types()[1], v.Elem())
 		}
 	case *avro.ArraySchema:
-		n := g.IntN(3)
+		n := g.IntN(5) / 2
 		v.Set(reflect.MakeSlice(v.Type(), n, n))
 		for i := range n {
 			g.fill(s.Items(), v.Index(i))
