@@ -180,7 +180,7 @@ func (f *api) resolve(a world.Account, body map[string]any) error {
 		body["stage"], body["stageId"] = s["name"], s["id"]
 	}
 	if id := body["assignedUserId"]; id != nil {
-		users := f.found(now, a, Users, func(u map[string]any) bool { return u["id"] == id })
+		users := f.found(now, a, Users, func(u map[string]any) bool { return reflect.DeepEqual(u["id"], id) })
 		if len(users) == 0 {
 			return fmt.Errorf("user %v does not exist", id)
 		}

@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"reflect"
 	"strings"
 	"time"
 	"unicode"
+	"unicode/utf8"
 
 	"conveyance/internal/sandbox/records"
 	"conveyance/internal/sandbox/reply"
@@ -47,7 +49,7 @@ func (f *api) createStage(w http.ResponseWriter, r *http.Request, a world.Accoun
 
 // stage finds a person's stage by a field.
 func (f *api) stage(v records.View, a world.Account, by string, want any) (map[string]any, bool) {
-	found := f.found(v, a, Stages, func(s map[string]any) bool { return s[by] == want })
+	found := f.found(v, a, Stages, func(s map[string]any) bool { return reflect.DeepEqual(s[by], want) })
 	if len(found) == 0 {
 		return nil, false
 	}
@@ -59,7 +61,7 @@ func (f *api) dealStage(v records.View, a world.Account, id any) (pipeline, stag
 	for _, p := range f.found(v, a, Pipelines, func(map[string]any) bool { return true }) {
 		stages, _ := p["stages"].([]any)
 		for _, s := range stages {
-			if s, ok := s.(map[string]any); ok && s["id"] == id {
+			if s, ok := s.(map[string]any); ok && reflect.DeepEqual(s["id"], id) {
 				return p, s
 			}
 		}
@@ -77,11 +79,13 @@ func (f *api) updatePipeline(w http.ResponseWriter, r *http.Request, a world.Acc
 	stages, given := body["stages"].([]any)
 	for _, s := range stages {
 		s, ok := s.(map[string]any)
-		if name, named := s["name"].(string); !ok || !named || name == "" {
-			refuse(w, http.StatusBadRequest, "A stage needs a name.")
+		name, _ := s["name"].(string)
+		_, numbered := s["id"].(json.Number)
+		switch {
+		case !ok || name == "" || (s["id"] != nil && !numbered):
+			refuse(w, http.StatusBadRequest, "A stage needs a name, and its id if it has one.")
 			return
-		}
-		if s["id"] == nil {
+		case !numbered:
 			s["id"] = f.base.Records.NewID()
 		}
 	}
@@ -136,7 +140,8 @@ func (f *api) hasField(a world.Account, kind, name string) bool {
 func fieldName(label string) string {
 	out := "custom"
 	for word := range strings.FieldsFuncSeq(label, func(r rune) bool { return !unicode.IsLetter(r) && !unicode.IsDigit(r) }) {
-		out += strings.ToUpper(word[:1]) + word[1:]
+		first, size := utf8.DecodeRuneInString(word)
+		out += string(unicode.ToUpper(first)) + word[size:]
 	}
 	return out
 }

@@ -24,7 +24,7 @@ type line struct {
 	Trail    []string       `json:"trail,omitempty"`
 	LastID   int64          `json:"last_id"`
 	Body     map[string]any `json:"body"`
-	Before   map[string]any `json:"before,omitempty"` // only in a file written anew
+	Before   map[string]any `json:"before,omitzero"` // only in a file written anew
 }
 
 // load reads the file's lines in order. A last line without its end is what a killed process left

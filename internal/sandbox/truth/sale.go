@@ -26,7 +26,7 @@ type sale struct {
 func read(rec records.Record, agents []records.Record) sale {
 	b := rec.Body
 	s := sale{
-		body: b, gone: rec.Gone, salePrice: minor(b["salePrice"]), projected: day(b["escrowClosingDate"]),
+		body: b, gone: rec.Gone, salePrice: price(b["salePrice"]), projected: day(b["escrowClosingDate"]),
 		created: instant(text(b["createdOn"])), modified: instant(text(b["modifiedOn"])),
 	}
 	s.status, s.archived = canonical(text(b["status"]), day(b["actualClosingDate"]) != nil)
@@ -34,12 +34,8 @@ func read(rec records.Record, agents []records.Record) sale {
 		status, _ := canonical(word, day(b["actualClosingDate"]) != nil)
 		s.passed = append(s.passed, status)
 	}
-	side := b["buyers"]
-	if represents(text(b["dealType"])) == "sellers" {
-		side = b["sellers"]
-	}
-	if represents(text(b["dealType"])) != "" {
-		for _, c := range contacts(side) {
+	for _, side := range represented(text(b["dealType"])) {
+		for _, c := range contacts(b[side]) {
 			if key := personKey(c); key != "" && !slices.Contains(s.clients, key) {
 				s.clients = append(s.clients, key)
 			}
@@ -56,18 +52,18 @@ func read(rec records.Record, agents []records.Record) sale {
 // canonical is our word for the vendor's status. A file that was put away keeps its outcome: closed
 // if it has a closing date.
 func canonical(word string, closed bool) (status string, archived bool) {
-	switch word {
-	case "Pre-Contract", "Incomplete":
+	switch strings.ToLower(word) {
+	case "pre-contract", "incomplete":
 		return "PRE_CONTRACT", false
-	case "Pending":
+	case "pending":
 		return "UNDER_CONTRACT", false
-	case "Closed":
+	case "closed":
 		return "CLOSED", false
-	case "Canceled/App", "Canceled/Pend":
+	case "canceled/app", "canceled/pend":
 		return "CANCELLED", false
-	case "Expired":
+	case "expired":
 		return "EXPIRED", false
-	case "Archived":
+	case "archived":
 		if closed {
 			return "CLOSED", true
 		}
@@ -77,23 +73,32 @@ func canonical(word string, closed bool) (status string, archived bool) {
 	}
 }
 
-// represents is which participants are the brokerage's clients; empty where the type does not say.
-func represents(dealType string) string {
-	word := strings.ToLower(strings.TrimSpace(dealType))
-	switch {
-	case strings.HasPrefix(word, "purchase"):
-		return "buyers"
-	case strings.HasPrefix(word, "listing"), strings.HasPrefix(word, "sale"):
-		return "sellers"
-	default:
-		return ""
+// represented are the sides that are the brokerage's clients; none where the type does not say.
+func represented(dealType string) []string {
+	var sides []string
+	add := func(side string) {
+		if !slices.Contains(sides, side) {
+			sides = append(sides, side)
+		}
 	}
+	for _, word := range strings.FieldsFunc(strings.ToLower(dealType), func(r rune) bool { return r < 'a' || r > 'z' }) {
+		switch word {
+		case "purchase", "buyer", "tenant":
+			add("buyers")
+		case "listing", "sale", "seller", "landlord":
+			add("sellers")
+		case "both", "dual":
+			add("buyers")
+			add("sellers")
+		}
+	}
+	return sides
 }
 
 func (s sale) warehouse() Warehouse {
 	w := Warehouse{
 		Status: s.status, VendorStatus: text(s.body["status"]), Archived: s.archived,
-		SalePriceMinor: s.salePrice, ListPriceMinor: minor(s.body["listingPrice"]), Currency: "USD",
+		SalePriceMinor: s.salePrice, ListPriceMinor: price(s.body["listingPrice"]), Currency: "USD",
 		ContractDate: day(s.body["contractAcceptanceDate"]), ProjectedCloseDate: s.projected, CloseDate: day(s.body["actualClosingDate"]),
 		MLSNumber: text(s.body["mlsNumber"]), Gone: s.gone,
 	}
@@ -127,30 +132,35 @@ func contacts(v any) []map[string]any {
 	return out
 }
 
-// personKey is the e-mail in lower case, else the phone as +1 and ten digits; empty for neither.
+// personKey is the first e-mail in lower case, else the phone as +1 and ten digits; empty for neither.
 func personKey(c map[string]any) string {
-	if mail := strings.ToLower(clean(c["email"])); mail != "" {
-		return mail
+	for _, word := range strings.FieldsFunc(strings.ToLower(clean(c["email"])), func(r rune) bool { return strings.ContainsRune(";,<> ", r) }) {
+		if strings.Contains(word, "@") {
+			return word
+		}
 	}
-	digits := strings.Map(func(r rune) rune {
+	for _, field := range []string{"phoneNumber", "alternatePhone"} {
+		const national = 10
+		if d := digits(clean(c[field])); len(d) >= national {
+			return "+1" + d[len(d)-national:]
+		}
+	}
+	return ""
+}
+
+func digits(s string) string {
+	return strings.Map(func(r rune) rune {
 		if r < '0' || r > '9' {
 			return -1
 		}
 		return r
-	}, clean(c["phoneNumber"]))
-	const national = 10
-	if len(digits) < national {
-		return ""
-	}
-	return "+1" + digits[len(digits)-national:]
+	}, s)
 }
 
 // identity tells participants of one role apart; empty for one who says nothing.
 func identity(c map[string]any) string {
-	if key := personKey(c); key != "" {
-		return key
-	}
-	return strings.TrimSpace(strings.Join([]string{clean(c["firstName"]), clean(c["lastName"]), clean(c["company"])}, " "))
+	words := []string{personKey(c), clean(c["firstName"]), clean(c["lastName"]), clean(c["company"])}
+	return strings.ToLower(strings.TrimSpace(strings.Join(words, " ")))
 }
 
 func text(v any) string {
@@ -174,6 +184,14 @@ func day(v any) *string {
 		return nil
 	}
 	return &s
+}
+
+// price leaves a price of nothing out: it is how the vendor writes that none was entered.
+func price(v any) *int64 {
+	if n := minor(v); n != nil && *n != 0 {
+		return n
+	}
+	return nil
 }
 
 // minor is an amount in cents, rounded half away from zero; nil where there is none.
