@@ -29,7 +29,10 @@ func (e *ContractError) Error() string { return e.Path + " " + e.Why }
 // Contract is the JSON Schema (draft 2020-12) of the part of a vendor's record that its mapper
 // relies on. Beside the standard's formats it asserts amount, signed-amount, percentage and
 // vendor-date. It is safe for concurrent use.
-type Contract struct{ schema *jsonschema.Schema }
+type Contract struct {
+	schema *jsonschema.Schema
+	shape  *shape
+}
 
 // NewContract compiles a schema, which every vendor's folder embeds.
 func NewContract(schema []byte) (*Contract, error) {
@@ -54,7 +57,7 @@ func NewContract(schema []byte) (*Contract, error) {
 	if err != nil {
 		return nil, fmt.Errorf("compiling a contract: %w", err)
 	}
-	return &Contract{s}, nil
+	return &Contract{schema: s, shape: compile(s, map[*jsonschema.Schema]*shape{})}, nil
 }
 
 // Read reads a record's body and holds it against the contract: a *ContractError where it breaks it.
@@ -64,50 +67,18 @@ func (c *Contract) Read(body []byte) (Record, []Drift, error) {
 	if err != nil {
 		return nil, nil, &ContractError{Path: "/", Why: "is no JSON: " + err.Error()}
 	}
-	if err := c.schema.Validate(v); err != nil {
-		return nil, nil, broken(err)
+	var drift []Drift
+	if !c.shape.fits(v, "", &drift) {
+		if err := c.schema.Validate(v); err != nil {
+			return nil, nil, broken(err)
+		}
 	}
 	r, ok := v.(map[string]any)
 	if !ok {
 		return nil, nil, &ContractError{Path: "/", Why: "is no object"}
 	}
-	drift := unknown(c.schema, v, "", nil)
 	slices.SortFunc(drift, func(a, b Drift) int { return strings.Compare(a.Path, b.Path) })
 	return r, slices.Compact(drift), nil
-}
-
-// unknown collects the fields of v that its schema does not name, where it names any.
-func unknown(s *jsonschema.Schema, v any, path string, drift []Drift) []Drift {
-	for s != nil && s.Ref != nil {
-		s = s.Ref
-	}
-	if s == nil {
-		return drift
-	}
-	switch v := v.(type) {
-	case map[string]any:
-		for name, inner := range v {
-			known, ok := s.Properties[name]
-			if !ok && len(s.Properties) > 0 {
-				drift = append(drift, Drift{Path: cut(path + "/" + name), Kind: DriftUnknownField})
-			} else if isNested(inner) {
-				drift = unknown(known, inner, path+"/"+name, drift)
-			}
-		}
-	case []any:
-		for _, item := range v {
-			drift = unknown(s.Items2020, item, path, drift)
-		}
-	}
-	return drift
-}
-
-func isNested(v any) bool {
-	switch v.(type) {
-	case map[string]any, []any:
-		return true
-	}
-	return false
 }
 
 // broken finds the first break by path, so that the same record always gives the same error: the

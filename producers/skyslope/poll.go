@@ -142,11 +142,7 @@ func historyFrom(a tenant.Account) (time.Time, error) {
 // window lists one window and yields what is new in it. The last window has no end.
 func (p *poll) window(ctx context.Context) error {
 	readAt := now()
-	to := p.from.Add(p.width)
-	last := to.After(readAt.Add(-settled))
-	if last {
-		to = time.Time{}
-	}
+	to, last := p.until(readAt.Add(-settled))
 	items, err := p.source.client.sales(ctx, p.account, p.from, to)
 	if v := verdict.Of(err); v != nil && v.Cause == causeTooLarge && p.width > windowLeast {
 		p.width /= 2
@@ -176,6 +172,19 @@ func (p *poll) window(ctx context.Context) error {
 		p.width = min(2*p.width, windowMost)
 	}
 	return nil
+}
+
+// until is where the window ends. The last one has no end, and begins where what is settled is
+// nearly used up.
+func (p *poll) until(settled time.Time) (to time.Time, last bool) {
+	if p.from.Add(windowFirst).After(settled) {
+		return time.Time{}, true
+	}
+	to = p.from.Add(p.width)
+	if to.After(settled) {
+		to = settled
+	}
+	return to, false
 }
 
 // change yields a sale that is not known to be as it was. Users are read for the first such sale.
