@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"strconv"
 
 	"conveyance/internal/sandbox/fault"
 )
@@ -41,7 +42,7 @@ func (a *answer) code() int {
 func (a *answer) writeRaw(out io.Writer, length int, sent []byte) {
 	var head bytes.Buffer
 	fmt.Fprintf(&head, "HTTP/1.1 %d %s\r\n", a.code(), http.StatusText(a.code()))
-	a.header.Set("Content-Length", fmt.Sprint(length))
+	a.header.Set("Content-Length", strconv.Itoa(length))
 	_ = a.header.Write(&head) // a buffer takes everything
 	head.WriteString("\r\n")
 	head.Write(sent)

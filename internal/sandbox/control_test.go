@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"strconv"
 	"sync"
 	"testing"
 
@@ -32,7 +33,7 @@ func TestJournalHoldsEveryRequestInOrder(t *testing.T) {
 	require.Equal(t, want, all[0])
 	require.Equal(t, "k-2", all[1]["key"])
 	require.Equal(t, "requestid=k-2", all[1]["query"])
-	require.Equal(t, "", all[2]["account"])
+	require.Empty(t, all[2]["account"])
 	require.InDelta(t, 401, all[2]["status"], 0)
 	for query, n := range map[string]int{
 		"?account=lakeshore": 1, "?account=redrock/main": 1, "?account=redrock/other": 0,
@@ -106,13 +107,17 @@ func TestEverythingAtOnceIsSafe(t *testing.T) {
 			for n := range 20 {
 				for _, c := range []struct{ method, path string }{
 					{"PUT", fmt.Sprintf("/_control/skyslope/sales/g-%d?tenant=lakeshore", n)},
-					{"POST", "/_control/followupboss/faults"}, {"DELETE", "/_control/followupboss/faults"},
-					{"GET", "/skyslope/api/files"}, {"POST", people}, {"GET", "/_control/truth"}, {"GET", "/_control/skyslope/requests"},
+					{"POST", "/_control/followupboss/faults"},
+					{"DELETE", "/_control/followupboss/faults"},
+					{"GET", "/skyslope/api/files"},
+					{"POST", people},
+					{"GET", "/_control/truth"},
+					{"GET", "/_control/skyslope/requests"},
 				} {
 					var body any
 					switch {
 					case c.method == "PUT", c.path == people:
-						body = map[string]any{"firstName": fmt.Sprint(i)}
+						body = map[string]any{"firstName": strconv.Itoa(i)}
 					case c.method == "POST":
 						body = map[string]any{"fault": "stale", "times": 3}
 					}

@@ -132,9 +132,10 @@ func (d *desk) carryOut(w http.ResponseWriter, r *http.Request, e fault.Effect) 
 // doLater carries a request out after its caller was told that it had timed out. A sandbox that
 // closes does it at once: the vendor had taken the request.
 func (d *desk) doLater(r *http.Request, after time.Duration) {
-	r = r.Clone(context.WithoutCancel(r.Context()))
+	ctx := context.WithoutCancel(r.Context())
+	r = r.Clone(ctx)
 	d.late.Go(func() {
-		d.wait(r.Context(), after)
+		d.wait(ctx, after)
 		d.Handler.ServeHTTP(&answer{header: http.Header{}}, r)
 	})
 }

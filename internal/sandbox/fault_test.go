@@ -110,10 +110,10 @@ func TestHungRequestsAreNeverAnsweredNorDone(t *testing.T) {
 	w.fault("followupboss", map[string]any{"fault": "hang", "times": 1})
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, "POST", w.url+people, strings.NewReader(`{"firstName":"Mira"}`))
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, w.url+people, strings.NewReader(`{"firstName":"Mira"}`))
 	require.NoError(t, err)
 	req.Header = crm("lakeshore")
-	_, err = http.DefaultClient.Do(req) //nolint:bodyclose // there is none
+	_, err = http.DefaultClient.Do(req)
 	require.ErrorIs(t, err, context.DeadlineExceeded)
 	require.Empty(t, w.found("lakeshore", ""))
 	asked := w.control(200, "GET", "/followupboss/requests", nil).list(t)
@@ -155,7 +155,7 @@ func TestHugeAnswersGoOn(t *testing.T) {
 	t.Parallel()
 	w := open(t, nil)
 	w.fault("followupboss", map[string]any{"fault": "huge"})
-	req, err := http.NewRequestWithContext(t.Context(), "GET", w.url+people, nil)
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, w.url+people, nil)
 	require.NoError(t, err)
 	req.Header = crm("lakeshore")
 	res, err := http.DefaultClient.Do(req)
@@ -170,9 +170,16 @@ func TestFaultsThatNobodyKnowsAreRefused(t *testing.T) {
 	t.Parallel()
 	w := open(t, nil)
 	for _, f := range []any{
-		map[string]any{"fault": "explode"}, map[string]any{"fault": "status:99"}, map[string]any{"fault": "status"},
-		map[string]any{"fault": "slow:-1"}, map[string]any{"fault": "rename:a"}, map[string]any{"fault": "retype:a=colour"},
-		map[string]any{"fault": "hang", "times": 0}, map[string]any{"fault": "redirect:"}, map[string]any{}, "[]", "{", `{"fault":"hang"} {}`,
+		map[string]any{"fault": "explode"},
+		map[string]any{"fault": "status:99"},
+		map[string]any{"fault": "status"},
+		map[string]any{"fault": "slow:-1"},
+		map[string]any{"fault": "rename:a"},
+		map[string]any{"fault": "retype:a=colour"},
+		map[string]any{"fault": "hang", "times": 0},
+		map[string]any{"fault": "redirect:"},
+		map[string]any{},
+		"[]", "{", `{"fault":"hang"} {}`,
 	} {
 		require.Contains(t, w.control(400, "POST", "/skyslope/faults", f).object(t), "error")
 	}

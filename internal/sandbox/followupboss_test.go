@@ -3,7 +3,7 @@ package sandbox_test
 import (
 	"fmt"
 	"net/http"
-	"strings"
+	"strconv"
 	"sync"
 	"testing"
 	"time"
@@ -137,8 +137,13 @@ func TestUpdatingAPersonMovesItsTimeOnlyForAChange(t *testing.T) {
 	require.Equal(t, "Ada Quill", owned["assignedTo"])
 
 	for _, bad := range []any{
-		map[string]any{"stage": "Nowhere"}, map[string]any{"shoeSize": 42}, map[string]any{"customX": 1},
-		map[string]any{"assignedUserId": 1 << 40}, map[string]any{"emails": "x"}, map[string]any{"emails": []any{map[string]any{}}}, "[]", "",
+		map[string]any{"stage": "Nowhere"},
+		map[string]any{"shoeSize": 42},
+		map[string]any{"customX": 1},
+		map[string]any{"assignedUserId": 1 << 40},
+		map[string]any{"emails": "x"},
+		map[string]any{"emails": []any{map[string]any{}}},
+		"[]", "",
 	} {
 		require.Contains(t, w.want(400, "PUT", path, bad, crm("lakeshore")).object(t), "errorMessage", "%v", bad)
 	}
@@ -172,7 +177,7 @@ func TestListsArePagedByOffsetAndNext(t *testing.T) {
 	t.Parallel()
 	w := open(t, nil)
 	for i := range 25 {
-		w.control(200, "PUT", fmt.Sprintf("/followupboss/people/%d?tenant=lakeshore", 1000+i), map[string]any{"firstName": fmt.Sprint(i)})
+		w.control(200, "PUT", fmt.Sprintf("/followupboss/people/%d?tenant=lakeshore", 1000+i), map[string]any{"firstName": strconv.Itoa(i)})
 	}
 	got := w.want(200, "GET", "/followupboss/v1/people", nil, crm("lakeshore")).object(t)
 	require.Len(t, got["people"], 10, "ten by default")
@@ -243,9 +248,14 @@ func TestDealsStandInAPipelineWithPeopleAndACustomKey(t *testing.T) {
 	require.Empty(t, none["deals"])
 
 	for _, bad := range []map[string]any{
-		{"name": "x"}, {"stageId": stages["Closed"]}, {"name": "x", "stageId": 1}, {"name": "x", "stageId": stages["Closed"], "price": "5"},
-		{"name": "x", "stageId": stages["Closed"], "peopleIds": []any{999999}}, {"name": "x", "stageId": stages["Closed"], "customFoo": 1},
-		{"name": "x", "stageId": stages["Closed"], "projectedCloseDate": "soon"}, {"name": 5, "stageId": stages["Closed"]},
+		{"name": "x"},
+		{"stageId": stages["Closed"]},
+		{"name": "x", "stageId": 1},
+		{"name": "x", "stageId": stages["Closed"], "price": "5"},
+		{"name": "x", "stageId": stages["Closed"], "peopleIds": []any{999999}},
+		{"name": "x", "stageId": stages["Closed"], "customFoo": 1},
+		{"name": "x", "stageId": stages["Closed"], "projectedCloseDate": "soon"},
+		{"name": 5, "stageId": stages["Closed"]},
 	} {
 		require.Contains(t, w.want(400, "POST", "/followupboss/v1/deals", bad, crm("lakeshore")).object(t), "errorMessage", "%v", bad)
 	}
@@ -312,16 +322,16 @@ func TestEveryContextHasItsOwnSlidingWindow(t *testing.T) {
 	p := w.create("lakeshore", "/people", person("Mira", "mira@example.com", ""))
 	path := "/followupboss/v1/people/" + id(p)
 	for i := range 25 {
-		a := w.want(200, "PUT", path, map[string]any{"firstName": fmt.Sprint(i)}, crm("lakeshore"))
+		a := w.want(200, "PUT", path, map[string]any{"firstName": strconv.Itoa(i)}, crm("lakeshore"))
 		require.Equal(t, "PUT.people", a.header.Get("X-Ratelimit-Context"))
-		require.Equal(t, fmt.Sprint(24-i), a.header.Get("X-Ratelimit-Remaining"))
+		require.Equal(t, strconv.Itoa(24-i), a.header.Get("X-Ratelimit-Remaining"))
 		require.Equal(t, "25", a.header.Get("X-Ratelimit-Limit"))
 		require.Equal(t, "10", a.header.Get("X-Ratelimit-Window"))
 	}
 	w.clock.move(7500 * time.Millisecond)
 	a := w.want(429, "PUT", path, map[string]any{"firstName": "not done"}, crm("lakeshore"))
 	require.Equal(t, "3", a.header.Get("Retry-After"))
-	require.True(t, strings.Contains(string(a.body), "not processed"))
+	require.Contains(t, string(a.body), "not processed")
 	require.Equal(t, "24", w.want(200, "GET", path, nil, crm("lakeshore")).object(t)["firstName"], "another context")
 	w.clock.move(2500 * time.Millisecond)
 	w.want(200, "PUT", path, map[string]any{"firstName": "done"}, crm("lakeshore"))

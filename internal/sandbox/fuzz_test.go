@@ -1,6 +1,7 @@
 package sandbox_test
 
 import (
+	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
@@ -32,7 +33,7 @@ func FuzzControlCalls(f *testing.F) {
 		require.NoError(t, err)
 		defer func() { require.NoError(t, box.Close()) }()
 		call := func(method, target, body string) int {
-			r := httptest.NewRequest("GET", "/", strings.NewReader(body))
+			r := httptest.NewRequest(http.MethodGet, "/", strings.NewReader(body))
 			u, err := r.URL.Parse(target)
 			if err != nil || strings.ContainsAny(method, " \r\n") || method == "" {
 				t.Skip()
@@ -64,7 +65,7 @@ func FuzzFollowUpBossBodies(f *testing.F) {
 		box, err := sandbox.New(sandbox.Options{Tenants: tenants(), StrictDedupe: true})
 		require.NoError(t, err)
 		defer func() { require.NoError(t, box.Close()) }()
-		r := httptest.NewRequest("GET", "/", strings.NewReader(body))
+		r := httptest.NewRequest(http.MethodGet, "/", strings.NewReader(body))
 		u, err := r.URL.Parse("/followupboss/v1/" + path)
 		if err != nil || strings.ContainsAny(method, " \r\n") || method == "" {
 			t.Skip()
@@ -72,7 +73,7 @@ func FuzzFollowUpBossBodies(f *testing.F) {
 		r.Method, r.URL, r.Header = method, u, crm("lakeshore")
 		for range 2 {
 			w := httptest.NewRecorder()
-			r.Body = httptest.NewRequest("GET", "/", strings.NewReader(body)).Body
+			r.Body = httptest.NewRequest(http.MethodGet, "/", strings.NewReader(body)).Body
 			box.Handler().ServeHTTP(w, r)
 			require.Less(t, w.Code, 500)
 		}

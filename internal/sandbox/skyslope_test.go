@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -82,8 +83,10 @@ func TestBulkListSelectsByTimeOfChange(t *testing.T) {
 	h := w.login("lakeshore")
 	w.sale("lakeshore", "a", map[string]any{"status": "Pending"})
 	w.clock.move(time.Second)
-	b := w.sale("lakeshore", "b", map[string]any{"status": "Closed", "actualClosingDate": "2026-02-01T00:00:00",
-		"buyers": []any{map[string]any{"email": "Mira@Example.com"}}, "property": map[string]any{"streetAddress": "Mill Pond Road"}})
+	b := w.sale("lakeshore", "b", map[string]any{
+		"status": "Closed", "actualClosingDate": "2026-02-01T00:00:00",
+		"buyers": []any{map[string]any{"email": "Mira@Example.com"}}, "property": map[string]any{"streetAddress": "Mill Pond Road"},
+	})
 	w.clock.move(time.Second)
 	w.sale("lakeshore", "a", map[string]any{"salePrice": 5})
 
@@ -134,7 +137,7 @@ func TestPagedListLeadsOnByLinks(t *testing.T) {
 	t.Parallel()
 	w := open(t, nil)
 	for i := range 120 {
-		w.sale("lakeshore", fmt.Sprintf("g-%03d", i), map[string]any{"agentGuid": fmt.Sprint(i % 2)})
+		w.sale("lakeshore", fmt.Sprintf("g-%03d", i), map[string]any{"agentGuid": strconv.Itoa(i % 2)})
 	}
 	h, path := w.login("lakeshore"), "/api/files/sales?agentGuid=1"
 	var guids []string
@@ -236,7 +239,7 @@ func TestSkySlopeCountsRequestsAndRefusesWithAWait(t *testing.T) {
 	h := w.login("lakeshore")
 	for i := range 600 {
 		a := w.want(200, "GET", "/skyslope/api/offices", nil, h)
-		require.Equal(t, fmt.Sprint(599-i), a.header.Get("X-Ratelimit-Remaining"))
+		require.Equal(t, strconv.Itoa(599-i), a.header.Get("X-Ratelimit-Remaining"))
 	}
 	w.clock.move(20 * time.Second)
 	a := w.want(429, "GET", "/skyslope/api/offices", nil, h)

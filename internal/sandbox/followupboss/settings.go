@@ -138,18 +138,20 @@ func (f *api) hasField(a world.Account, kind, name string) bool {
 
 // fieldName is a custom field's flat key: custom and the label's letters and digits.
 func fieldName(label string) string {
-	out := "custom"
+	var out strings.Builder
+	out.WriteString("custom")
 	for word := range strings.FieldsFuncSeq(label, func(r rune) bool { return !unicode.IsLetter(r) && !unicode.IsDigit(r) }) {
 		first, size := utf8.DecodeRuneInString(word)
-		out += string(unicode.ToUpper(first)) + word[size:]
+		out.WriteRune(unicode.ToUpper(first))
+		out.WriteString(word[size:])
 	}
-	return out
+	return out.String()
 }
 
 // unknown names a field that a kind of record does not have; empty if there is none.
 func (f *api) unknown(a world.Account, body map[string]any, known map[string]bool, custom string) string {
 	for k := range body {
-		if !known[k] && !(strings.HasPrefix(k, "custom") && f.hasField(a, custom, k)) {
+		if !known[k] && (!strings.HasPrefix(k, "custom") || !f.hasField(a, custom, k)) {
 			return k
 		}
 	}

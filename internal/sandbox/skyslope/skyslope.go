@@ -6,7 +6,7 @@
 //
 // Where the real one's behaviour is not known, this one does what is harder on a client:
 // modifiedAfter excludes the instant itself, the bulk list is in no order of time, and ends with a
-// summary object. Its numbers are its own: RequestsMax in RequestsSpan for an account.
+// summary object. Its limit is its own: 600 requests in 60 seconds for an account.
 package skyslope
 
 import (
@@ -20,11 +20,11 @@ import (
 	"conveyance/internal/sandbox/world"
 )
 
+// An account may make requestsMax requests in requestsSpan. The vendor publishes no numbers; ten a
+// second let one client read each file of a lively brokerage, and stop one that does not look.
 const (
-	// RequestsMax in RequestsSpan is an account's limit. The vendor publishes none; ten a second
-	// let one client read each file of a lively brokerage, and stop one that does not look.
-	RequestsMax  = 600
-	RequestsSpan = time.Minute
+	requestsMax  = 600
+	requestsSpan = time.Minute
 )
 
 // Kinds of records.
@@ -80,8 +80,8 @@ func (s *api) within(h func(http.ResponseWriter, *http.Request, world.Account)) 
 			refuse(w, http.StatusUnauthorized, "the session is not valid")
 			return
 		}
-		left := s.windows.Of(a.Key(), RequestsMax, s.base.Window(RequestsSpan)).Take(s.base.Clock())
-		w.Header().Set("x-ratelimit-limit", itoa(RequestsMax))
+		left := s.windows.Of(a.Key(), requestsMax, s.base.Window(requestsSpan)).Take(s.base.Clock())
+		w.Header().Set("x-ratelimit-limit", itoa(requestsMax))
 		w.Header().Set("x-ratelimit-remaining", itoa(left.Remaining))
 		w.Header().Set("x-ratelimit-reset", reply.Seconds(left.After))
 		if !left.OK {

@@ -83,10 +83,10 @@ func (d *deal) base() map[string]any {
 
 // amount is a price, now and then as text.
 func (d *deal) amount(dollars int) any {
-	switch {
-	case d.t.chance(10):
+	switch d.t.rng.IntN(10) {
+	case 0:
 		return strconv.Itoa(dollars) + ".00"
-	case d.t.chance(10):
+	case 1:
 		return strconv.Itoa(dollars)
 	default:
 		return dollars
@@ -155,7 +155,7 @@ func (t *teller) property() map[string]any {
 	city := pick(t, []string{"Fairmont Bay", "Ashford Mills", "Lindenwood", "Port Calder"})
 	unit := ""
 	if t.chance(20) {
-		unit = fmt.Sprintf("%d%c", 1+t.rng.IntN(9), 'A'+rune(t.rng.IntN(4)))
+		unit = strconv.Itoa(1+t.rng.IntN(9)) + pick(t, []string{"A", "B", "C", "D"})
 	}
 	return map[string]any{
 		"streetNumber": strconv.Itoa(1 + t.rng.IntN(9800)), "streetAddress": pick(t, []string{"Larkspur Lane", "Orchard Row", "Mill Pond Road", "Cedar Bluff"}),
