@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -30,8 +31,6 @@ const (
 	windowSeam = time.Second
 	// listShort is below which a window doubles.
 	listShort = 100
-	// changesMax of one poll, so that a long history is kept piece by piece: the next poll goes on.
-	changesMax = 1000
 	// digestKept is how much of a digest tells a sale's states apart, in hex digits: 64 bits.
 	digestKept = 16
 	// causeTooLarge is vendorhttp's word for an answer over its limit.
@@ -52,9 +51,9 @@ type cursor struct {
 
 // Poll yields the sales that were modified since the cursor, oldest first within each window of time,
 // each as a fact. A nil cursor is the beginning of the account, or the day in its setting
-// history_from. A poll ends after changesMax changes, with a cursor from which the next goes on.
-// Where a window fails after others went well, the poll ends without error where it stands: the next
-// one begins there, and reports what is still wrong.
+// history_from. Where a window fails after others went well, the poll ends without error where it
+// stands: what was read of a long history is kept, and the next poll begins there and reports what is
+// still wrong.
 func (s *Source) Poll(
 	ctx context.Context, a tenant.Account, since producers.Cursor, yield func(producers.Change) error,
 ) (producers.Cursor, error) {
@@ -63,7 +62,7 @@ func (s *Source) Poll(
 		return nil, err
 	}
 	whole := 0
-	for !p.done && p.yielded < changesMax {
+	for !p.done {
 		err := p.window(ctx)
 		if p.refused != nil {
 			return nil, p.refused
@@ -91,7 +90,6 @@ type poll struct {
 	seen        map[string]string   // of the poll before
 	next        map[string]seenSale // of this one
 	users       map[string]json.RawMessage
-	yielded     int
 	done        bool
 }
 
@@ -167,6 +165,7 @@ func (p *poll) window(ctx context.Context) error {
 	}
 	if p.done = last; !last {
 		p.from, p.after = to.Add(-windowSeam), later(p.after, to)
+		maps.DeleteFunc(p.next, func(_ string, s seenSale) bool { return s.modified.Before(p.from.Add(-overlap)) })
 	}
 	if len(items) < listShort {
 		p.width = min(2*p.width, windowMost)
@@ -215,7 +214,6 @@ func (p *poll) fact(ctx context.Context, item saleItem, readAt time.Time) error 
 		Tenant: p.account.Tenant, Vendor: Name, Account: p.account.Name, Kind: KindSale, ID: item.guid,
 	}
 	fact := snapshot(r, readAt, item, p.users)
-	p.yielded++
 	p.refused = p.yield(producers.Change{Resource: r, Version: fact.Version, Fact: &fact})
 	return p.refused
 }
