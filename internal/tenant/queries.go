@@ -1,0 +1,88 @@
+package tenant
+
+// Primary keys serve all of them but where said. Every write is of a state, so that a replay writes
+// the same again; those that move tenant_change more often than needed cost readers one look.
+const (
+	sqlChange = `
+SELECT n FROM {schema}.tenant_change`
+
+	sqlChanged = `
+UPDATE {schema}.tenant_change SET n = n + 1`
+
+	sqlTenants = `
+SELECT id, name, time_zone, paused_at IS NOT NULL, pseudonym_key, version
+  FROM {schema}.tenant
+ ORDER BY id`
+
+	sqlAccounts = `
+SELECT a.tenant, a.vendor, a.name, a.external_id, a.base_url, a.settings, a.paused_at IS NOT NULL, a.created_at,
+       a.refused, a.cause, a.health_since, a.checked_at,
+       c.sealed, c.access_token, c.refresh_token, c.expires_at
+  FROM {schema}.account a
+  LEFT JOIN {schema}.credential c ON (c.tenant, c.vendor, c.account) = (a.tenant, a.vendor, a.name)
+ ORDER BY a.tenant, a.vendor, a.name`
+
+	sqlAdapters = `
+SELECT tenant, destination, account, effects_from, paused, settings, removed_at IS NOT NULL
+  FROM {schema}.adapter`
+
+	// One apply at a time; the lock ends with its transaction.
+	sqlApplyLock = `
+SELECT pg_advisory_xact_lock(hashtextextended('conveyance.tenant.' || $1, 0))`
+
+	sqlPutTenant = `
+INSERT INTO {schema}.tenant (id, name, time_zone, pseudonym_key, version)
+VALUES ($1, $2, $3, $4, $5)
+ON CONFLICT (id) DO UPDATE
+   SET name = EXCLUDED.name, time_zone = EXCLUDED.time_zone, version = EXCLUDED.version`
+
+	sqlPutAccount = `
+INSERT INTO {schema}.account (tenant, vendor, name, external_id, base_url, settings)
+VALUES ($1, $2, $3, $4, $5, $6)
+ON CONFLICT (tenant, vendor, name) DO UPDATE
+   SET external_id = EXCLUDED.external_id, base_url = EXCLUDED.base_url, settings = EXCLUDED.settings`
+
+	sqlDropAccount = `
+DELETE FROM {schema}.account WHERE tenant = $1 AND vendor = $2 AND name = $3`
+
+	// Another credential starts without the old one's tokens.
+	sqlPutCredential = `
+INSERT INTO {schema}.credential (tenant, vendor, account, sealed, source)
+VALUES ($1, $2, $3, $4, $5)
+ON CONFLICT (tenant, vendor, account) DO UPDATE
+   SET sealed = EXCLUDED.sealed, source = EXCLUDED.source, updated_at = now(),
+       access_token = NULL, refresh_token = NULL, expires_at = NULL`
+
+	sqlPutAdapter = `
+INSERT INTO {schema}.adapter (tenant, destination, account, effects_from, paused, settings)
+VALUES ($1, $2, $3, $4, $5, $6)
+ON CONFLICT (tenant, destination) DO UPDATE
+   SET account = EXCLUDED.account, effects_from = EXCLUDED.effects_from, paused = EXCLUDED.paused,
+       settings = EXCLUDED.settings, removed_at = NULL`
+
+	sqlDropAdapter = `
+UPDATE {schema}.adapter SET removed_at = now() WHERE tenant = $1 AND destination = $2`
+
+	sqlPutConfig = `
+INSERT INTO {schema}.tenant_config (tenant, version, by, config)
+VALUES ($1, $2, $3, $4)`
+
+	// since moves only where the state does; the row is left alone where it says the same already
+	// within a second, since many calls fail together.
+	sqlHealth = `
+UPDATE {schema}.account
+   SET refused = $4, cause = $5, checked_at = now(),
+       health_since = CASE WHEN refused = $4 THEN health_since ELSE now() END
+ WHERE tenant = $1 AND vendor = $2 AND name = $3
+   AND (refused <> $4 OR cause <> $5 OR checked_at < now() - interval '1 second')`
+
+	sqlPauseTenant = `
+UPDATE {schema}.tenant
+   SET paused_at = CASE WHEN $2 THEN coalesce(paused_at, now()) END, paused_by = CASE WHEN $2 THEN $3 END
+ WHERE id = $1`
+
+	sqlPauseAccount = `
+UPDATE {schema}.account
+   SET paused_at = CASE WHEN $4 THEN coalesce(paused_at, now()) END, paused_by = CASE WHEN $4 THEN $5 END
+ WHERE tenant = $1 AND vendor = $2 AND name = $3`
+)
