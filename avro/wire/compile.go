@@ -2,6 +2,7 @@ package wire
 
 import (
 	"fmt"
+	"math"
 
 	"github.com/hamba/avro/v2"
 )
@@ -56,7 +57,7 @@ func (c *compiler) emit(s avro.Schema, path string, depth int) error {
 	case *avro.ArraySchema:
 		return c.array(s, path, depth)
 	case *avro.EnumSchema:
-		c.op(op{code: opEnum, n: len(s.Symbols())}, path)
+		c.op(op{code: opEnum, n: clamp(len(s.Symbols()))}, path)
 		return nil
 	case *avro.PrimitiveSchema:
 		return c.primitive(s, path)
@@ -72,7 +73,7 @@ func (c *compiler) union(s *avro.UnionSchema, path string, depth int) error {
 	}
 	at := c.op(op{code: opNullable}, path)
 	err := c.emit(types[1], path, depth)
-	c.p.ops[at].to = len(c.p.ops)
+	c.p.ops[at].to = clamp(len(c.p.ops))
 	return err
 }
 
@@ -84,12 +85,12 @@ func (c *compiler) array(s *avro.ArraySchema, path string, depth int) error {
 	if err := c.emit(s.Items(), path+"[]", depth+1); err != nil {
 		return err
 	}
-	c.op(op{code: opNext, to: at + 1}, path)
+	c.op(op{code: opNext, to: clamp(at + 1)}, path)
 	least := leastBytes(s.Items())
 	if least == 0 {
 		return fmt.Errorf("field %s: an array of nothing is not part of the contract", path)
 	}
-	c.p.ops[at].n, c.p.ops[at].to = least, len(c.p.ops)
+	c.p.ops[at].n, c.p.ops[at].to = clamp(least), clamp(len(c.p.ops))
 	return nil
 }
 
@@ -133,6 +134,10 @@ func leastBytes(s avro.Schema) int {
 		return 1 // a length, a count, an index or a number of one byte
 	}
 }
+
+// clamp makes a number fit an op. Only an enum can have more symbols, and fewer of them is stricter;
+// opsMax bounds the rest.
+func clamp(n int) uint16 { return uint16(min(n, math.MaxUint16)) } //nolint:gosec // G115: bounded by min
 
 func join(path, field string) string {
 	if path == "" {

@@ -5,12 +5,21 @@ import (
 	"unicode/utf8"
 )
 
-// cursor reads Avro's primitives and stands still at the first fault.
+// cursor reads Avro's values and stands still at the first fault.
 type cursor struct {
 	b     []byte
 	pos   int
-	items int
+	items int // of all arrays so far
 	fault fault
+	depth int // arrays that it is within
+	stack [depthMax]array
+}
+
+// array is where a walk stands within an array.
+type array struct {
+	left int // items of the block
+	end  int // of the block, -1 where the block does not state its size
+	min  int // least bytes of an item
 }
 
 func (c *cursor) fail(f fault) {
@@ -19,28 +28,41 @@ func (c *cursor) fail(f fault) {
 	}
 }
 
-// value reads what takes no jump, or falls into the value of a union.
-func (c *cursor) value(o *op) {
+// step reads one op's value and returns the op to go on with, 0 for the next one: no op jumps to
+// the program's first.
+func (c *cursor) step(o op) int {
 	switch o.code {
-	case opString:
-		c.string()
 	case opLong:
 		c.long()
 	case opInt:
 		c.int()
-	case opNullable:
-		c.present()
-	case opEnum:
-		c.enum(o.n)
-	case opBoolean:
-		c.boolean()
 	case opDate:
 		c.within(c.int(), daysMin, daysMax)
 	case opMillis:
 		c.within(c.long(), millisMin, millisMax)
+	case opBoolean:
+		c.boolean()
+	case opString:
+		c.string()
 	case opBytes:
 		c.skip(c.long(), bytesBytesMax)
+	case opEnum:
+		c.enum(int(o.n))
+	case opNullable:
+		return c.branch(o)
+	case opArray:
+		c.stack[c.depth] = array{min: int(o.n)}
+		if !c.block(&c.stack[c.depth]) {
+			return int(o.to)
+		}
+		c.depth++
+	case opNext:
+		if c.next(&c.stack[c.depth-1]) {
+			return int(o.to)
+		}
+		c.depth--
 	}
+	return 0
 }
 
 func (c *cursor) long() int64 { return c.varint(10, 0x01) }
@@ -93,17 +115,22 @@ func (c *cursor) enum(symbols int) {
 	}
 }
 
-// present reads the index of a union of null and one type where it is not null.
-func (c *cursor) present() {
-	const index1 = 2 // zigzag of 1, in the one byte that it takes
-	switch {
-	case c.pos == len(c.b):
+// branch reads the index of a union of null and one type, which takes one byte.
+func (c *cursor) branch(o op) int {
+	if c.pos == len(c.b) {
 		c.fail(endsInUnion)
-	case c.b[c.pos] != index1:
-		c.fail(notBranch)
-	default:
-		c.pos++
+		return 0
 	}
+	c.pos++
+	switch c.b[c.pos-1] {
+	case 0:
+		return int(o.to)
+	case index1:
+	default:
+		c.pos--
+		c.fail(notBranch)
+	}
+	return 0
 }
 
 func (c *cursor) string() {

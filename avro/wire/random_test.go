@@ -87,7 +87,9 @@ func (g *generator) primitive(s *avro.PrimitiveSchema, v reflect.Value) {
 }
 
 func (g *generator) text() string {
-	words := [...]string{"", "", "", "12 Lake St", "Ærøskøbing", "東京", "a@example.com", "\x00", "🏠", "+13125550100"}
+	words := [...]string{
+		"", "", "", "12 Lake St", "Ærøskøbing", "東京", "a@example.com", "\x00", "🏠", "+13125550100",
+	}
 	if g.IntN(200) == 0 {
 		return strings.Repeat("x", g.IntN(5000))
 	}

@@ -1,6 +1,9 @@
 package wire
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+	"unicode/utf8"
+)
 
 // What a message may hold at most, whoever wrote it.
 const (
@@ -26,17 +29,18 @@ type program struct {
 	paths []string // of the field that each op reads, for people
 }
 
+// op is eight bytes, so that a program stays in the first cache.
 type op struct {
 	code opcode
-	n    int // enum: symbols; array: least bytes of an item
-	to   int // nullable: past the value; array: past the array; next: the item's first op
+	n    uint16 // enum: symbols; array: least bytes of an item
+	to   uint16 // nullable: past the value; array: past the array; next: the item's first op
 }
 
 type opcode uint8
 
 const (
-	opInt opcode = iota
-	opLong
+	opLong opcode = iota
+	opInt
 	opDate
 	opMillis
 	opBoolean
@@ -48,84 +52,90 @@ const (
 	opNext
 )
 
-// opNumber is the last op whose value is a number that may be anything where it is one byte.
-const opNumber = opMillis
-
-// array is where a walk stands within an array.
-type array struct {
-	left int // items of the block
-	end  int // of the block, -1 where the block does not state its size
-	min  int // least bytes of an item
-}
+const (
+	large  = 0x80 // the bit of a byte that says that its number goes on
+	index1 = 2    // the branch of a union that is not null, in zigzag
+)
 
 // walk checks that b is exactly one message of the program's schema; where it is not, it returns the
 // byte and the op at which it stopped, -1 where the program had ended. Its cost grows with the bytes
 // of b alone, since each item takes at least one, and it allocates nothing.
 //
-// What most fields are, a short text in ASCII, a small number, an absent value, is read here; all
-// else, and all that is wrong, by the cursor's methods.
+// What most fields are, a short text in ASCII, a small number, an absent value, is read here with
+// nothing in memory but b; all else, and all that is wrong, by the cursor.
 func (p *program) walk(b []byte) (at, pc int, f fault) {
 	c := cursor{b: b}
-	var stack [depthMax]array
-	depth := -1
+	pos := 0
 	for pc = 0; pc < len(p.ops); pc++ {
-		o := &p.ops[pc]
-		small := byte(0xff) // a number of one byte, zigzag and all; 0xff is none
-		if c.pos < len(b) && b[c.pos] < 0x80 {
-			small = b[c.pos]
+		o := p.ops[pc]
+		next := byte(large)
+		if pos < len(b) {
+			next = b[pos]
 		}
-		switch {
-		case o.code == opString && small&0x81 == 0:
-			if end := c.pos + 1 + int(small>>1); end <= len(b) && ascii(b[c.pos+1:end]) {
-				c.pos = end
+		switch o.code {
+		case opString:
+			end := pos + 1 + int(next>>1)
+			if next&(large|1) == 0 && end <= len(b) && ascii(b, pos+1, end) {
+				pos = end
 				continue
 			}
-			c.string()
-		case o.code == opNullable && small == 0:
-			c.pos++
-			pc = o.to - 1
-			continue
-		case o.code <= opNumber && small != 0xff:
-			c.pos++
-			continue
-		case o.code == opArray:
-			depth++
-			stack[depth].min = o.n
-			if !c.block(&stack[depth]) {
-				depth--
-				pc = o.to - 1
+		case opNullable, opArray:
+			if next == 0 { // null, or no items
+				pos++
+				pc = int(o.to) - 1
+				continue
 			}
-		case o.code == opNext:
-			if c.next(&stack[depth]) {
-				pc = o.to - 1
-			} else {
-				depth--
+			if next == index1 && o.code == opNullable {
+				pos++
+				continue
 			}
-		default:
-			c.value(o)
+		case opLong, opInt, opDate, opMillis:
+			if next < large {
+				pos++
+				continue
+			}
+		case opBoolean:
+			if next <= 1 {
+				pos++
+				continue
+			}
+		case opEnum:
+			if next&(large|1) == 0 && uint16(next>>1) < o.n {
+				pos++
+				continue
+			}
 		}
-		if c.fault != none {
-			return c.pos, pc, c.fault
+		c.pos = pos
+		if jump := c.step(o); jump != 0 {
+			pc = jump - 1
+		}
+		if pos = c.pos; c.fault != none {
+			return pos, pc, c.fault
 		}
 	}
-	if c.pos < len(b) {
-		return c.pos, -1, leftOver
+	if pos < len(b) {
+		return pos, -1, leftOver
 	}
-	return c.pos, -1, none
+	return pos, -1, none
 }
 
-func ascii(b []byte) bool {
-	for len(b) >= 8 {
-		if binary.LittleEndian.Uint64(b)&0x8080808080808080 != 0 {
+// ascii looks at eight bytes at a time; a text shorter than that is looked at together with what
+// stands before it, so that its length costs no branch.
+func ascii(b []byte, start, end int) bool {
+	const word, high = 8, 0x8080808080808080
+	if end < word {
+		return utf8.Valid(b[start:end])
+	}
+	last := binary.LittleEndian.Uint64(b[end-word : end])
+	if n := end - start; n < word {
+		return last>>(8*(word-n))&high == 0
+	}
+	for ; start < end-word; start += word {
+		if binary.LittleEndian.Uint64(b[start:start+word])&high != 0 {
 			return false
 		}
-		b = b[8:]
 	}
-	var or byte
-	for _, x := range b {
-		or |= x
-	}
-	return or < 0x80
+	return last&high == 0
 }
 
 // fault is what is wrong with a message at one byte.

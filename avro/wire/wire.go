@@ -32,7 +32,9 @@ var (
 
 // Config of a codec.
 type Config struct {
-	Registry string // URL, or several with commas; empty = embedded schemas only, with ids made from their position (tests)
+	// Registry is the registry's URL, or several with commas, tried in turn. Empty: the embedded
+	// schemas only, with ids made from their position (tests).
+	Registry string
 	Prefix   string // topic prefix: part of the subject
 	Cache    string // file that keeps known ids over a restart; empty = none
 
