@@ -1,0 +1,134 @@
+package translate
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"conveyance/avro/event"
+	"conveyance/internal/postgres"
+	"conveyance/producers"
+)
+
+// laneLive is the lane that counts revisions. Other lanes look them up (protocol.md 15).
+const laneLive = "live"
+
+// held is what is known of one record: a row of translate_state.
+type held struct {
+	version, token, goneToken int64
+	revision                  int64
+	digest                    string // of the accepted content; empty while gone
+	firstReadAt, readAt       time.Time
+	body                      []byte           // the last snapshot with content, as it stands in the log
+	facts                     *producers.Facts // what it says, where this process mapped it; then body may be nil
+	cost                      int              // bytes that remembering it takes
+}
+
+// gone says whether the last accepted snapshot was a tombstone.
+func (h held) gone() bool { return h.goneToken > 0 && h.goneToken == h.token }
+
+// takes says whether a snapshot is newer than what is held, by rule 16 of the protocol and nothing
+// else: the topic may carry old after new.
+func (h held) takes(s *event.VendorSnapshot) bool {
+	if s.Gone {
+		return s.Token > h.token
+	}
+	return s.Token > h.goneToken && (s.Version > h.version || (s.Version == h.version && s.Token > h.token))
+}
+
+// take makes an accepted snapshot the one that is held, and counts where its content is another.
+func (h *held) take(s *event.VendorSnapshot) (changed bool) {
+	digest := s.Digest
+	if s.Gone {
+		digest = ""
+	}
+	changed = digest != h.digest
+	h.version, h.token, h.digest, h.readAt = s.Version, s.Token, digest, s.ReadAt
+	if s.Gone {
+		h.version, h.goneToken = 0, s.Token
+	}
+	if h.firstReadAt.IsZero() {
+		h.firstReadAt = s.ReadAt
+	}
+	if changed {
+		h.revision++
+	}
+	return changed
+}
+
+// row is what a batch made of one record.
+type row struct {
+	key string
+	held
+	newBody []byte // nil = as it is
+}
+
+// revised is a snapshot that became a revision.
+type revised struct {
+	key             string
+	token, revision int64
+}
+
+// store is where what is held lies; tables is the one that is Postgres.
+type store interface {
+	load(ctx context.Context, keys []string) (map[string]held, error)
+	save(ctx context.Context, tx pgx.Tx, rows []row, revisions []revised) error
+}
+
+type tables struct {
+	pool   *pgxpool.Pool
+	schema string
+}
+
+// load reads the rows of keys, in one statement.
+func (t tables) load(ctx context.Context, keys []string) (map[string]held, error) {
+	rows, err := t.pool.Query(ctx, postgres.In(t.schema, sqlLoad), laneLive, keys)
+	if err != nil {
+		return nil, fmt.Errorf("reading the state of %d records: %w", len(keys), postgres.Classify(err))
+	}
+	out := make(map[string]held, len(keys))
+	var key string
+	var h held
+	_, err = pgx.ForEachRow(rows, []any{
+		&key, &h.version, &h.token, &h.goneToken, &h.revision, &h.digest, &h.body, &h.firstReadAt, &h.readAt,
+	}, func() error {
+		out[key] = h
+		h.body = nil // the next scan must not write into it
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("reading the state of %d records: %w", len(keys), postgres.Classify(err))
+	}
+	return out, nil
+}
+
+// save writes rows, and which fetch became which revision, in two statements.
+func (t tables) save(ctx context.Context, tx pgx.Tx, rows []row, revisions []revised) error {
+	n := len(rows)
+	keys, digests, bodies := make([]string, n), make([]string, n), make([][]byte, n)
+	versions, tokens, gones, counts := make([]int64, n), make([]int64, n), make([]int64, n), make([]int64, n)
+	firsts, reads := make([]time.Time, n), make([]time.Time, n)
+	for i, r := range rows {
+		keys[i], digests[i], bodies[i] = r.key, r.digest, r.newBody
+		versions[i], tokens[i], gones[i], counts[i] = r.version, r.token, r.goneToken, r.revision
+		firsts[i], reads[i] = r.firstReadAt, r.readAt
+	}
+	_, err := tx.Exec(ctx, postgres.In(t.schema, sqlSave), laneLive, keys, versions, tokens, gones, counts, digests, bodies, firsts, reads)
+	if err != nil {
+		return fmt.Errorf("storing the state of %d records: %w", n, err)
+	}
+	if len(revisions) == 0 {
+		return nil
+	}
+	names, of, numbers := make([]string, len(revisions)), make([]int64, len(revisions)), make([]int64, len(revisions))
+	for i, r := range revisions {
+		names[i], of[i], numbers[i] = r.key, r.token, r.revision
+	}
+	if _, err := tx.Exec(ctx, postgres.In(t.schema, sqlRevisions), names, of, numbers); err != nil {
+		return fmt.Errorf("storing %d revisions: %w", len(revisions), err)
+	}
+	return nil
+}
