@@ -148,6 +148,7 @@ type Wish struct {
 	Place
 	KeyID    string
 	Kind     WishKind
+	Pos      int64 // the first record when it was asked; a wish about that record is about no other
 	WantedAt time.Time
 }
 
@@ -166,7 +167,7 @@ func (s *Store) Pulse(ctx context.Context, places []Place, busy []ID) (p Pulse, 
 	b.Queue(s.in(sqlWishes), topics(places), parts(places)).Query(func(rows pgx.Rows) error {
 		var err error
 		p.Wishes, err = collect(rows, func(r pgx.CollectableRow, w *Wish) error {
-			return r.Scan(&w.Topic, &w.Part, &w.KeyID, &w.Kind, &w.WantedAt)
+			return r.Scan(&w.Topic, &w.Part, &w.KeyID, &w.Kind, &w.Pos, &w.WantedAt)
 		})
 		return err
 	})

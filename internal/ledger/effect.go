@@ -69,4 +69,6 @@ const (
 	InPlace
 	// NotInPlace: surely absent; it may be sent.
 	NotInPlace
+	// Doubled: there more than once. It ends as in place, and is flagged for a person.
+	Doubled
 )

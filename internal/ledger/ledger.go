@@ -107,14 +107,11 @@ func parts[T interface{ place() Place }](rows []T) []int32 {
 // textMax bounds what is kept of an error's or vendor's text, in bytes.
 const textMax = 500
 
-// clean makes any text fit for a text column: valid UTF-8, no zero byte, bounded.
-func clean(s string) string {
-	s = strings.ReplaceAll(s, "\x00", "")
-	if len(s) > textMax {
-		s = s[:textMax]
-	}
-	return strings.ToValidUTF8(s, "")
-}
+// clean makes any text fit for a text column, bounded.
+func clean(s string) string { return safe(s[:min(len(s), textMax)]) }
+
+// safe is s as valid UTF-8 without a zero byte.
+func safe(s string) string { return strings.ToValidUTF8(strings.ReplaceAll(s, "\x00", ""), "") }
 
 func collect[T any](rows pgx.Rows, scan func(pgx.CollectableRow, *T) error) ([]T, error) {
 	return pgx.CollectRows(rows, func(r pgx.CollectableRow) (v T, err error) {

@@ -87,7 +87,7 @@ SELECT c.topic, c.part, c.owner
 
 	// Index (topic, part) WHERE release_wanted.
 	sqlWishes = `
-SELECT k.topic, k.part, k.key_id, GREATEST(k.wish, 1), COALESCE(k.wanted_at, k.since)
+SELECT k.topic, k.part, k.key_id, GREATEST(k.wish, 1), COALESCE(k.wish_pos, -1), COALESCE(k.wanted_at, k.since)
   FROM {schema}.queued_key k
   JOIN unnest($1::text[], $2::int[]) AS u(topic, part) ON k.topic = u.topic AND k.part = u.part
  WHERE k.release_wanted`
@@ -313,7 +313,9 @@ WITH k AS (
    ORDER BY topic, key_id LIMIT $7 FOR UPDATE),
 w AS (
   UPDATE {schema}.queued_key q
-     SET release_wanted = true, wish = $8, wanted_at = clock_timestamp()
+     SET release_wanted = true, wish = $8, wanted_at = clock_timestamp(),
+         wish_pos = (SELECT min(pos) FROM {schema}.queued_record r
+                      WHERE r.topic = q.topic AND r.key_id = q.key_id AND r.state = 1)
     FROM k WHERE q.topic = k.topic AND q.key_id = k.key_id
   RETURNING q.topic, q.key_id)
 INSERT INTO {schema}.queue_audit (actor, action, topic, key_id, reason)

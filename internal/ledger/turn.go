@@ -239,7 +239,7 @@ func (s *Store) queueEnds(b *pgx.Batch, ends []End) {
 }
 
 func (s *Store) queueGuards(b *pgx.Batch, r []Guard) {
-	b.Queue(s.in(sqlGuard), col(r, func(g Guard) string { return g.Resource }), col(r, func(g Guard) string { return g.Name }),
+	b.Queue(s.in(sqlGuard), col(r, func(g Guard) string { return safe(g.Resource) }), col(r, func(g Guard) string { return safe(g.Name) }),
 		col(r, func(g Guard) int64 { return g.Revision }), col(r, func(g Guard) uuid.UUID { return g.EID }))
 }
 

@@ -62,7 +62,7 @@ func (s *Store) answer(ctx context.Context, tx pgx.Tx, wants []Want, out *Result
 		return err
 	}
 	var fresh []End
-	var again []ID
+	var again []Want
 	var guards []Guard
 	for i, w := range wants {
 		fate := out.Fates[w.Place]
@@ -83,7 +83,7 @@ func (s *Store) answer(ctx context.Context, tx pgx.Tx, wants []Want, out *Result
 			}
 			fresh = append(fresh, End{Place: w.Place, ID: w.ID, Pos: w.Pos, KeyID: w.KeyID, Owner: w.Owner, State: state, Line: w.Line})
 		case f.state != Claimed && a.Ruling == Go:
-			again = append(again, w.ID)
+			again = append(again, w)
 		case f.state == Unknown && w.InPlace:
 			fresh = append(fresh, End{Place: w.Place, ID: w.ID, Pos: w.Pos, KeyID: w.KeyID, Owner: w.Owner, State: Applied,
 				Line: w.Line, Person: true})
@@ -97,7 +97,8 @@ func (s *Store) answer(ctx context.Context, tx pgx.Tx, wants []Want, out *Result
 		s.queueEnds(b, fresh)
 	}
 	if len(again) > 0 {
-		b.Queue(s.in(sqlReclaim), eids(again), steps(again), col(again, func(ID) uuid.UUID { return wants[0].Owner }))
+		b.Queue(s.in(sqlReclaim), col(again, func(w Want) uuid.UUID { return w.EID }), col(again, func(w Want) int64 { return w.Step }),
+			col(again, func(w Want) uuid.UUID { return w.Owner }))
 	}
 	if guards = highest(guards); len(guards) > 0 {
 		s.queueGuards(b, guards)
@@ -138,7 +139,7 @@ func (s *Store) find(ctx context.Context, tx pgx.Tx, wants []Want) ([]found, err
 	finds := make([]found, len(wants))
 	b := &pgx.Batch{}
 	b.Queue(s.in(sqlFind), col(wants, func(w Want) uuid.UUID { return w.EID }), col(wants, func(w Want) int64 { return w.Step }),
-		col(wants, func(w Want) string { return w.Facet.Resource }), col(wants, func(w Want) string { return w.Facet.Name }),
+		col(wants, func(w Want) string { return safe(w.Facet.Resource) }), col(wants, func(w Want) string { return safe(w.Facet.Name) }),
 		col(wants, func(w Want) int64 { return w.Facet.Revision })).
 		Query(func(rows pgx.Rows) error {
 			var ord int64
@@ -155,7 +156,7 @@ func (s *Store) find(ctx context.Context, tx pgx.Tx, wants []Want) ([]found, err
 			return err
 		})
 	gaps := map[string]bool{}
-	b.Queue(s.in(sqlGaps), col(wants, func(w Want) string { return w.Tenant }), col(wants, func(w Want) string { return gapMonth(w.EID) })).
+	b.Queue(s.in(sqlGaps), col(wants, func(w Want) string { return safe(w.Tenant) }), col(wants, func(w Want) string { return gapMonth(w.EID) })).
 		Query(func(rows pgx.Rows) error {
 			var tenant, month string
 			_, err := pgx.ForEachRow(rows, []any{&tenant, &month}, func() error { gaps[tenant+" "+month] = true; return nil })

@@ -1,6 +1,8 @@
 package stream
 
 import (
+	"errors"
+	"fmt"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -9,6 +11,7 @@ import (
 	"go.uber.org/zap"
 
 	"conveyance/avro/wire"
+	"conveyance/internal/postgres"
 )
 
 // Start says where a group begins in a partition that it has never read. It is resolved once, to
@@ -48,6 +51,9 @@ type Config struct {
 	// VendorLag is the vendor's own longest processing after a call was cut, for reading back
 	// (protocol.md 35). Default 5 s.
 	VendorLag time.Duration
+	// KeyLife is how long the vendor remembers an idempotency key (protocol.md 33). Default 24 h,
+	// the shortest known; an hour less is trusted.
+	KeyLife time.Duration
 	// DrainTimeout is how long shutdown waits for what is in flight. Default 8 s, below the 10 s
 	// after which a supervisor kills.
 	DrainTimeout time.Duration
@@ -62,5 +68,67 @@ type Deps struct {
 	Metrics prometheus.Registerer
 }
 
-// Engine runs one group: it claims partitions, reads them, and obeys its handler's verdicts.
-type Engine struct{}
+// sessionMin leaves the timeouts of internal/postgres room: a frozen owner's transaction must end
+// before its successor claims (protocol.md 4).
+const sessionMin = postgres.IdleInTransactionTimeout + time.Second
+
+func (c Config) filled() (Config, error) {
+	set(&c.Schema, c.Group)
+	set(&c.Session, 10*time.Second)
+	set(&c.BatchRecords, 500)
+	set(&c.WindowRecords, 1000)
+	set(&c.Concurrency, 64)
+	set(&c.CallDeadline, 10*time.Second)
+	set(&c.VendorLag, 5*time.Second)
+	set(&c.KeyLife, 24*time.Hour)
+	set(&c.DrainTimeout, 8*time.Second)
+	switch {
+	case c.Group == "" || len(c.Topics) == 0:
+		return c, errors.New("an engine needs a group and topics")
+	case c.Session < sessionMin:
+		return c, fmt.Errorf("session of %s: at least %s, above Postgres's timeouts", c.Session, sessionMin)
+	}
+	return c, nil
+}
+
+func set[T comparable](field *T, value T) {
+	var zero T
+	if *field == zero {
+		*field = value
+	}
+}
+
+const (
+	// fenceAge is how old the last look at the token may be before a call: F (protocol.md 28).
+	fenceAge = time.Second
+	// keyLifeMargin is taken off a vendor's key life: its clock and ours differ (protocol.md 33).
+	keyLifeMargin = time.Hour
+	// pulseEvery is how often an owner looks for wishes and lost tokens, and mirrors its offsets.
+	pulseEvery = time.Second
+	// flushAfter is how long a completion waits for company (protocol.md 31).
+	flushAfter = 20 * time.Millisecond
+	// skipFlushAfter is how long progress without effects may stay unwritten.
+	skipFlushAfter = time.Second
+	// attemptsMax is how often a record is tried before it parks: with backoffCap about an hour.
+	attemptsMax = 12
+	// confirmsMax is how often an effect in doubt is read back in vain before a person is asked.
+	confirmsMax = 6
+	// backoffBase and backoffCap bound the full jitter between attempts.
+	backoffBase = 500 * time.Millisecond
+	backoffCap  = 15 * time.Minute
+	// stallCap bounds the jitter of a stalled partition: it must find the world mended soon.
+	stallCap = 15 * time.Second
+	// holdLook is when a hold without a time is looked at by itself: a wake may have come before the
+	// hold was written.
+	holdLook = 5 * time.Minute
+	// keyRecordsMax is how many records may wait behind one key before its partition stalls: more is
+	// a fault, not a backlog, and somebody must look.
+	keyRecordsMax = 1000
+	// tenantKeysPage is how many keys of one tenant may wait in one partition before it is logged for
+	// a person.
+	tenantKeysPage = 100
+)
+
+// doubtWait is T: after it no call of a former owner, or of ours that was cut, can still land
+// (protocol.md 35).
+func (c Config) doubtWait() time.Duration { return fenceAge + c.CallDeadline + c.VendorLag }

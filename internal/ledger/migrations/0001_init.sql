@@ -70,6 +70,7 @@ CREATE TABLE {schema}.queued_key (
   due            timestamptz,               -- when it is tried by itself; NULL = never
   release_wanted boolean NOT NULL DEFAULT false,
   wish           smallint NOT NULL DEFAULT 0, -- of a person, for the head: 0 none 1 release 2 drop 3 applied 4 send again
+  wish_pos       bigint,                    -- the head that the person saw
   wanted_at      timestamptz,               -- tells one wish from the next
   count          bigint NOT NULL,           -- open records
   PRIMARY KEY (topic, key_id)

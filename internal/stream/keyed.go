@@ -1,0 +1,345 @@
+package stream
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/google/uuid"
+
+	"conveyance/internal/ledger"
+	"conveyance/internal/verdict"
+)
+
+const (
+	// feedRecords is how many records of a partition are decoded at once.
+	feedRecords = 100
+	// windowBytes bounds what all windows of a process hold, beside their count: a process has
+	// 128 MiB, and a decoded deal takes several times its bytes.
+	windowBytes = 12 << 20
+	// otherTenants is the part of the slots that one tenant may never take, so that the next one
+	// does not wait for a slow tenant's calls.
+	otherTenants = 16
+)
+
+// keyed is the lane of keyed handlers. One goroutine owns everything here and in the partitions;
+// whatever happens elsewhere comes in as a function that it runs.
+type keyed struct {
+	s   *session
+	e   *Engine
+	cfg Config
+	h   KeyedHandler
+
+	events chan func()
+	done   chan struct{}
+	closed bool
+	parts  map[*partition]*window
+
+	ready   ring    // records whose turn it is, tenants in turn
+	slots   int     // records being planned, claimed or called
+	claims  []*task // that ask the next turn for their claim
+	turning bool    // one numbered transaction at a time (protocol.md 6)
+	held    int64   // bytes in windows
+	drains  int     // keys whose queue is being drained
+	looked  time.Time
+}
+
+// window is what the lane has in hand of one partition.
+type window struct {
+	*partition
+	entries []*entry             // live positions, in order
+	lineups map[string]*lineup   // live records by key, and drained ones of keys that wait
+	out     ledger.Turn          // what waits for the next turn
+	since   time.Time            // of the oldest completion in out; zero = none
+	skipped time.Time            // of the oldest progress without one
+	doubts  map[ledger.ID]*doubt // sent, outcome unknown (protocol.md 25, 30)
+	jobs    int                  // goroutines that will report back
+	inTurn  bool
+	aside   []*task // ready while the partition is stalled
+	stalls  int
+	room    chan struct{} // the feeder waits for it to be closed; nil = it does not wait
+	loading bool
+	drains  int // keys whose queue is being drained
+	crowded bool
+	leaving bool
+	lost    bool // fenced, or given up: what comes in is evidence (protocol.md 32)
+}
+
+type entry struct {
+	pos   int64
+	bytes int
+	ended bool
+}
+
+// lineup is the records of one key, one at a time (protocol.md 26).
+type lineup struct {
+	active  *task
+	waiting []*task
+}
+
+// doubt is what is known of an effect that was sent, perhaps.
+type doubt struct {
+	first time.Time // of the first claim: the age of the vendor's key
+	ready time.Time // from here on no call of it can still land
+}
+
+// task is one record on its way: planned, and each effect claimed, called and ended in turn.
+type task struct {
+	*item
+	w        *window
+	entry    *entry   // nil for a drained record
+	key      *waiting // of a drained record
+	wish     ledger.Wish
+	eid      uuid.UUID
+	effects  []ledger.Effect
+	steps    []step
+	planned  bool
+	at       int // the effect in hand
+	applied  int
+	reason   string // why an effect was not needed
+	confirms int
+	slot     bool
+	running  bool // a goroutine works on it
+	began    time.Time
+}
+
+// step is the state of one effect.
+type step struct {
+	claimed  bool // its row is in state claimed
+	doubt    *doubt
+	readBack bool // sent after a read-back
+	ended    ledger.State
+}
+
+func newKeyed(s *session, h KeyedHandler) lane {
+	k := &keyed{s: s, e: s.e, cfg: s.e.cfg, h: h, events: make(chan func()), done: make(chan struct{}),
+		parts: map[*partition]*window{}, ready: newRing()}
+	s.work.Go(k.run)
+	return k
+}
+
+func (k *keyed) run() {
+	defer close(k.done)
+	tick := time.NewTicker(flushAfter / 2)
+	defer tick.Stop()
+	for !k.closed {
+		select {
+		case fn := <-k.events:
+			fn()
+		case <-tick.C:
+		}
+		k.lookAtQueues()
+		k.dispatch()
+		k.turn()
+	}
+}
+
+// post hands fn to the lane's goroutine; after its end fn is not run.
+func (k *keyed) post(fn func()) {
+	select {
+	case k.events <- fn:
+	case <-k.done:
+	}
+}
+
+func (k *keyed) after(d time.Duration, fn func()) { time.AfterFunc(d, func() { k.post(fn) }) }
+
+func (k *keyed) add(p *partition) {
+	ctx, kill := context.WithCancel(k.s.hard)
+	p.kill = kill
+	k.post(func() {
+		w := &window{partition: p, lineups: map[string]*lineup{}, doubts: map[ledger.ID]*doubt{}}
+		foreign := map[string][]ledger.ID{}
+		for _, b := range p.busy {
+			// Their calls may still be under way until T after our claim (protocol.md 3, 35).
+			w.doubts[b.ID] = &doubt{first: b.ClaimedAt, ready: p.claimedAt.Add(k.cfg.doubtWait())}
+			if b.Pos < p.next && p.queue.keys[b.KeyID] == nil {
+				foreign[b.KeyID] = append(foreign[b.KeyID], b.ID)
+			}
+		}
+		p.mu.Lock()
+		p.foreign = foreign
+		p.mu.Unlock()
+		k.parts[p] = w
+	})
+	k.s.work.Go(func() { k.feed(ctx, p) })
+}
+
+// feed decodes what was fetched, beside the lane's goroutine, and waits for room in the window.
+func (k *keyed) feed(ctx context.Context, p *partition) {
+	for !p.leaving() && ctx.Err() == nil {
+		if items := p.read(ctx, feedRecords); len(items) > 0 {
+			room := make(chan struct{})
+			k.post(func() { k.accept(p, items, room) })
+			select {
+			case <-room:
+			case <-p.leave:
+			case <-k.done:
+				return
+			}
+			continue
+		}
+		select {
+		case <-p.signal:
+		case <-p.leave:
+		case <-ctx.Done():
+		}
+	}
+}
+
+func (k *keyed) accept(p *partition, items []*item, room chan struct{}) {
+	w := k.parts[p]
+	if w == nil || w.leaving || w.lost {
+		return
+	}
+	for _, it := range items {
+		e := &entry{pos: it.Offset, bytes: len(it.Value)}
+		w.entries = append(w.entries, e)
+		k.held += int64(e.bytes)
+		switch {
+		case it.queued: // handled by the queue, never live (protocol.md 39)
+			k.pass(w, e)
+		case w.queue.keys[it.keyID] != nil:
+			k.behind(w, it, e)
+		default:
+			t := k.task(w, it)
+			t.entry = e
+			w.line(t)
+			k.next(w, t.keyID)
+		}
+	}
+	w.room = room
+	k.grant(w)
+}
+
+// grant lets the feeder go on where there is room.
+func (k *keyed) grant(w *window) {
+	if w.room == nil || w.crowded {
+		return
+	}
+	if len(w.entries) == 0 || len(w.entries)+feedRecords <= max(k.cfg.WindowRecords, feedRecords) && k.held < windowBytes {
+		close(w.room)
+		w.room = nil
+	}
+}
+
+func (k *keyed) task(w *window, it *item) *task {
+	t := &task{item: it, w: w, began: time.Now()}
+	if it.decided == nil {
+		eid, err := eventID(it.Record)
+		if err != nil {
+			it.decided = &verdict.Error{Kind: verdict.Park, Cause: "event id unreadable", Err: err}
+		}
+		t.eid = eid
+	}
+	return t
+}
+
+func (w *window) line(t *task) {
+	l := w.lineups[t.keyID]
+	if l == nil {
+		l = &lineup{}
+		w.lineups[t.keyID] = l
+	}
+	l.waiting = append(l.waiting, t)
+}
+
+// next makes a key's next record ready, where none of it is in hand.
+func (k *keyed) next(w *window, keyID string) {
+	l := w.lineups[keyID]
+	switch {
+	case l == nil || l.active != nil:
+	case len(l.waiting) == 0:
+		delete(w.lineups, keyID)
+	default:
+		l.active, l.waiting = l.waiting[0], l.waiting[1:]
+		k.ready.push(l.active)
+	}
+}
+
+// pass ends a position that needs nothing written.
+func (k *keyed) pass(w *window, e *entry) {
+	e.ended = true
+	if w.skipped.IsZero() {
+		w.skipped = time.Now()
+	}
+}
+
+// behind appends a live record to its waiting key.
+func (k *keyed) behind(w *window, it *item, e *entry) {
+	w.out.Records = append(w.out.Records, queuedRecord(w.Place, it, behind, 0))
+	w.queue.behind(it.keyID)
+	if w.queue.keys[it.keyID].Count >= keyRecordsMax {
+		w.crowded = true
+		w.setStall(stallRead, "too many records wait behind one key", errors.New("drain or drop its queue"))
+	}
+	e.ended = true
+	w.touch()
+	k.s.report(it, &verdict.Error{Kind: verdict.Hold, Cause: behind}, 0)
+}
+
+// touch says that something waits to be written.
+func (w *window) touch() {
+	if w.since.IsZero() {
+		w.since = time.Now()
+	}
+}
+
+// dispatch gives free slots to ready records, tenants in turn.
+func (k *keyed) dispatch() {
+	for k.slots < k.cfg.Concurrency {
+		t := k.ready.next(k.cfg.Concurrency - k.cfg.Concurrency/otherTenants)
+		if t == nil {
+			return
+		}
+		w := t.w
+		switch {
+		case w.leaving || w.lost:
+			k.abandon(t)
+		case len(w.aside) > 0: // the partition is stalled
+			w.aside = append(w.aside, t)
+		case w.isForeign(t.keyID): // another lane's call may be under way (protocol.md 3)
+			k.after(queueLook, func() { k.ready.push(t) })
+		default:
+			k.slots++
+			t.slot = true
+			k.ready.hold(t.tenant)
+			k.advance(t)
+		}
+	}
+}
+
+// yield gives a record's slot back.
+func (k *keyed) yield(t *task) {
+	if t.slot {
+		t.slot = false
+		k.slots--
+		k.ready.release(t.tenant)
+	}
+}
+
+// delay lets a record wait in memory; it keeps its key, not its slot.
+func (k *keyed) delay(t *task, d time.Duration) {
+	k.yield(t)
+	k.after(d, func() { k.ready.push(t) })
+}
+
+// remove finishes what is in hand of p and writes it.
+func (k *keyed) remove(p *partition, limit time.Duration) {
+	k.post(func() { k.leave(k.parts[p]) })
+	t := time.NewTimer(limit)
+	defer t.Stop()
+	select {
+	case <-p.left:
+	case <-k.done:
+	case <-t.C:
+		k.post(func() {
+			if w := k.parts[p]; w != nil {
+				w.lost = true
+			}
+		})
+		p.kill()
+	}
+}
+
+func (k *keyed) close() { k.post(func() { k.closed = true }) }

@@ -1,0 +1,359 @@
+package stream
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"go.uber.org/zap"
+
+	"conveyance/avro/wire"
+	"conveyance/internal/ledger"
+	"conveyance/internal/observe"
+	"conveyance/internal/verdict"
+)
+
+const (
+	// inboxRecords and inboxBytes are what a partition holds fetched and not yet taken; beyond, its
+	// fetching pauses. A pause throws the client's own buffer away, so it must be rare.
+	inboxRecords = 2000
+	inboxBytes   = 1 << 20
+	// takeBytes bounds one batch beside its count: 500 snapshots of 4 MiB would not fit a process.
+	takeBytes = 4 << 20
+)
+
+// partition is a claimed partition: the token, where it stands, and all that its owner remembers.
+// It lives from one claim to the next revoke, and is never used again (protocol.md 2).
+type partition struct {
+	ledger.Place
+	s          *session
+	owner      uuid.UUID
+	claimedAt  time.Time // on the monotonic clock
+	timeline   int32     // Postgres's, at the claim
+	doubtUntil int64     // positions below it without a ledger row are in doubt (protocol.md 49)
+	queuedTop  int64     // above it no position was in the queue at the claim
+	busy       []ledger.Busy
+
+	// Of the lane's goroutine.
+	seq   int64 // of the last numbered transaction
+	next  int64 // the watermark as stored
+	queue *queue
+
+	seen     atomic.Int64 // when the token was last seen in Postgres, in ns since the engine began
+	high     atomic.Int64 // log end, from the last fetch
+	stored   atomic.Int64 // next, for the pulse
+	mirrored atomic.Int64 // the offset that Kafka was last told; -1 = none
+	checked  time.Time    // of the pulse
+
+	mu      sync.Mutex
+	inbox   []*kgo.Record
+	bytes   int
+	full    bool              // fetching is paused until the lane has taken some
+	stalls  map[string]string // who waits for the world, and for what
+	wishes  []ledger.Wish
+	foreign map[string][]ledger.ID // effects under way in no lane of ours, by key (protocol.md 3)
+	held    map[ledger.Kind]int64
+
+	signal chan struct{} // something has come
+	leave  chan struct{} // closed: finish what is in hand and no more
+	left   chan struct{} // closed by the lane: nothing of it is in hand
+	kill   context.CancelFunc
+	once   sync.Once
+}
+
+// item is one record between the log and the lane.
+type item struct {
+	*Record
+	keyID   string
+	tenant  string
+	at      int            // its index in a batch handler's batch; -1 = not in it
+	decided *verdict.Error // what it came to before any handler saw it
+	queued  bool           // its position is in the queue already: never handled live (protocol.md 39)
+}
+
+func (p *partition) nudge() {
+	select {
+	case p.signal <- struct{}{}:
+	default:
+	}
+}
+
+func (p *partition) quit() { p.once.Do(func() { close(p.leave) }) }
+
+func (p *partition) leaving() bool {
+	select {
+	case <-p.leave:
+		return true
+	default:
+		return false
+	}
+}
+
+// push takes fetched records in, and pauses the fetching where the lane is behind.
+func (p *partition) push(f kgo.FetchPartition) {
+	p.high.Store(f.HighWatermark)
+	if len(f.Records) == 0 {
+		return
+	}
+	p.mu.Lock()
+	p.inbox = append(p.inbox, f.Records...)
+	for _, r := range f.Records {
+		p.bytes += len(r.Value)
+	}
+	if !p.full && (len(p.inbox) > inboxRecords || p.bytes > inboxBytes) {
+		p.full = true
+		p.s.cl.PauseFetchPartitions(p.kafka())
+	}
+	p.mu.Unlock()
+	p.nudge()
+}
+
+func (p *partition) kafka() map[string][]int32 {
+	return map[string][]int32{p.s.e.cfg.Prefix + p.Topic: {p.Part}}
+}
+
+// take returns up to n fetched records, within takeBytes.
+func (p *partition) take(n int) []*kgo.Record {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var size, i int
+	for i < len(p.inbox) && i < n && (i == 0 || size+len(p.inbox[i].Value) <= takeBytes) {
+		size += len(p.inbox[i].Value)
+		i++
+	}
+	taken := p.inbox[:i:i]
+	p.inbox = p.inbox[i:]
+	p.bytes -= size
+	if p.full && len(p.inbox) < inboxRecords/4 && p.bytes < inboxBytes/4 {
+		p.full = false
+		if p.stalls[stallLog] == "" {
+			p.s.cl.ResumeFetchPartitions(p.kafka())
+		}
+	}
+	return taken
+}
+
+// read takes up to n records, decoded, and says which of them are in the queue already. It blocks
+// while the registry or Postgres does not answer, as a stall; it returns nil where it must not go on.
+func (p *partition) read(ctx context.Context, n int) []*item {
+	raw := p.take(n)
+	items := make([]*item, 0, len(raw))
+	for _, r := range raw {
+		it := &item{Record: p.record(r)}
+		if !p.decode(ctx, it) {
+			return nil
+		}
+		items = append(items, it)
+	}
+	if len(items) == 0 || items[0].Offset > p.queuedTop {
+		return items
+	}
+	at, ok := insist(ctx, p, func() (map[int64]bool, error) {
+		return p.s.e.store.QueuedAt(ctx, p.Place, items[0].Offset, items[len(items)-1].Offset)
+	})
+	if !ok {
+		return nil
+	}
+	for _, it := range items {
+		it.queued = at[it.Offset]
+	}
+	return items
+}
+
+// insist repeats a read until it answers; meanwhile the partition is stalled.
+func insist[T any](ctx context.Context, p *partition, read func() (T, error)) (T, bool) {
+	for n := 1; ; n++ {
+		v, err := read()
+		if err == nil {
+			if n > 1 {
+				p.resumed(stallRead)
+			}
+			return v, true
+		}
+		if !p.stalled(ctx, stallRead, n, "postgres unavailable", err) {
+			return v, false
+		}
+	}
+}
+
+func (p *partition) record(r *kgo.Record) *Record {
+	rec := &Record{Topic: p.Topic, Partition: p.Part, Offset: r.Offset, Time: r.Timestamp.UTC(), Key: r.Key, Value: r.Value, Attempt: 1}
+	for _, h := range r.Headers {
+		rec.Headers = append(rec.Headers, Header(h))
+	}
+	return rec
+}
+
+// decode fills in the message, or decides what the record comes to without one. A registry that is
+// away stalls the partition; it returns false where the wait was cut.
+func (p *partition) decode(ctx context.Context, it *item) bool {
+	it.keyID = keyID(it.Record)
+	defer func() { it.tenant = tenantOf(it.Record) }()
+	if it.Value == nil {
+		it.decided = &verdict.Error{Kind: verdict.Skip, Cause: "tombstone"}
+		return true
+	}
+	for n := 1; ; n++ {
+		m, err := p.s.e.deps.Codec.Decode(ctx, it.Value)
+		switch {
+		case err == nil:
+			it.Message = m
+		case errors.Is(err, wire.ErrUnknownType):
+			it.decided = &verdict.Error{Kind: verdict.Skip, Cause: "unknown type", Err: err}
+		case errors.Is(err, wire.ErrPoison):
+			it.decided = &verdict.Error{Kind: verdict.Park, Cause: "undecodable", Err: err}
+		case !p.stalled(ctx, stallRead, n, "registry unavailable", err):
+			return false
+		default:
+			continue
+		}
+		if n > 1 {
+			p.resumed(stallRead)
+		}
+		return true
+	}
+}
+
+// Who may stall a partition, each for itself.
+const (
+	stallRead = "read" // decoding, or reading the queue
+	stallWork = "work" // the handler, producing, or committing
+	stallLog  = "log"  // the stored offset or the topic
+)
+
+// stalled marks the partition as waiting for the world and waits a little; attempts are not spent.
+// It returns false where the partition is being left.
+func (p *partition) stalled(ctx context.Context, who string, n int, cause string, err error) bool {
+	if ctx.Err() != nil {
+		return false
+	}
+	p.setStall(who, cause, err)
+	t := time.NewTimer(backoff(n, backoffBase, stallCap))
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return !p.leaving()
+	case <-p.leave:
+		return false
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// setStall logs a stall once, when it begins.
+func (p *partition) setStall(who, cause string, err error) {
+	p.mu.Lock()
+	began := p.stalls[who] != cause
+	p.stalls[who] = cause
+	p.mu.Unlock()
+	if began {
+		p.log().Error("partition.stall", observe.Cause(cause), observe.Err(err))
+	}
+}
+
+func (p *partition) resumed(who string) {
+	p.mu.Lock()
+	cause, was := p.stalls[who]
+	delete(p.stalls, who)
+	p.mu.Unlock()
+	if was {
+		p.log().Info("partition.resumed", observe.Cause(cause))
+	}
+}
+
+// stallCauses are what the partition waits for; none where it works.
+func (p *partition) stallCauses() []string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.Sorted(maps.Values(p.stalls))
+}
+
+// outside is why the log cannot be read from the stored offset; empty where it can.
+func (p *partition) outside() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.stalls[stallLog]
+}
+
+// settleForeign forgets the effects that are claimed no more.
+func (p *partition) settleForeign(open map[ledger.ID]bool) {
+	p.mu.Lock()
+	n := len(p.foreign)
+	for key, ids := range p.foreign {
+		if ids = slices.DeleteFunc(ids, func(id ledger.ID) bool { return !open[id] }); len(ids) == 0 {
+			delete(p.foreign, key)
+		} else {
+			p.foreign[key] = ids
+		}
+	}
+	settled := len(p.foreign) < n
+	p.mu.Unlock()
+	if settled {
+		p.nudge()
+	}
+}
+
+func (p *partition) foreignIDs() []ledger.ID {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.Concat(slices.Collect(maps.Values(p.foreign))...)
+}
+
+func (p *partition) isForeign(keyID string) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.foreign[keyID]) > 0
+}
+
+func (p *partition) setHeld(held map[ledger.Kind]int64) {
+	p.mu.Lock()
+	p.held = held
+	p.mu.Unlock()
+}
+
+func (p *partition) heldCounts() map[ledger.Kind]int64 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.held
+}
+
+func (p *partition) addWish(w ledger.Wish) {
+	p.mu.Lock()
+	p.wishes = append(p.wishes, w)
+	p.mu.Unlock()
+	p.nudge()
+}
+
+func (p *partition) takeWishes() []ledger.Wish {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	w := p.wishes
+	p.wishes = nil
+	return w
+}
+
+// sawToken remembers that the token was seen by a look that began at t.
+func (p *partition) sawToken(t time.Time) {
+	at := int64(t.Sub(p.s.e.began))
+	for {
+		old := p.seen.Load()
+		if at <= old || p.seen.CompareAndSwap(old, at) {
+			return
+		}
+	}
+}
+
+// fresh is true where the token was seen at most fenceAge ago, on the monotonic clock (protocol.md 28).
+func (p *partition) fresh(now time.Time) bool {
+	return now.Sub(p.s.e.began)-time.Duration(p.seen.Load()) <= fenceAge
+}
+
+func (p *partition) log() *zap.Logger {
+	return p.s.e.deps.Log.With(observe.Topic(p.Topic), observe.Partition(p.Part))
+}

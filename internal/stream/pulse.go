@@ -1,0 +1,171 @@
+package stream
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"conveyance/internal/ledger"
+	"conveyance/internal/observe"
+)
+
+var (
+	errTopicReplaced = errors.New("topic was made anew: the stored offset is of another log")
+	errOutsideLog    = errors.New("stored offset outside the log")
+)
+
+// mirrorTimeout bounds a mirroring: nothing waits for it.
+const mirrorTimeout = 2 * time.Second
+
+// mirrorData goes with every mirrored offset (protocol.md 49).
+type mirrorData struct {
+	Timeline int32 `json:"timeline"`
+}
+
+// pulses looks once a second for wishes, lost tokens and due read-backs, mirrors the offsets and
+// counts. It is the only way in which an owner without records hears of anything.
+func (s *session) pulses(ctx context.Context) {
+	failing := false
+	for wait(ctx, pulseEvery) {
+		ps := s.all()
+		if len(ps) == 0 {
+			continue
+		}
+		if err := s.pulse(ctx, ps); err != nil && ctx.Err() == nil {
+			if !failing {
+				s.e.deps.Log.Warn("pulse.trouble", observe.Err(err))
+			}
+			failing = true
+			continue
+		}
+		failing = false
+		s.mirror(ctx, ps)
+		s.recheck(ctx, ps)
+		s.count(ps)
+	}
+}
+
+func (s *session) pulse(ctx context.Context, ps []*partition) error {
+	byPlace := map[ledger.Place]*partition{}
+	var places []ledger.Place
+	var foreign []ledger.ID
+	for _, p := range ps {
+		byPlace[p.Place] = p
+		places = append(places, p.Place)
+		foreign = append(foreign, p.foreignIDs()...)
+	}
+	began := time.Now()
+	found, err := s.e.store.Pulse(ctx, places, foreign)
+	if err != nil {
+		return err
+	}
+	for _, p := range ps {
+		if found.Owners[p.Place] != p.owner {
+			s.fenced(p)
+			return nil
+		}
+		p.sawToken(began)
+		p.settleForeign(found.Open)
+	}
+	for _, w := range found.Wishes {
+		byPlace[w.Place].addWish(w)
+	}
+	if len(found.Readbacks) > 0 {
+		s.lane.sweep(found.Readbacks)
+	}
+	return nil
+}
+
+// mirror commits the watermarks to Kafka for lag tools, with Postgres's timeline. Nothing is ever
+// resumed from them (protocol.md 49).
+func (s *session) mirror(ctx context.Context, ps []*partition) {
+	offsets := map[string]map[int32]kgo.EpochOffset{}
+	meta := map[ledger.Place]string{}
+	for _, p := range ps {
+		next := p.stored.Load()
+		if p.mirrored.Swap(next) == next {
+			continue
+		}
+		full := s.e.cfg.Prefix + p.Topic
+		if offsets[full] == nil {
+			offsets[full] = map[int32]kgo.EpochOffset{}
+		}
+		offsets[full][p.Part] = kgo.EpochOffset{Epoch: -1, Offset: next}
+		data, err := json.Marshal(mirrorData{Timeline: p.timeline})
+		if err != nil {
+			return // a number always encodes
+		}
+		meta[p.Place] = string(data)
+	}
+	if len(offsets) == 0 {
+		return
+	}
+	ctx = kgo.PreCommitFnContext(ctx, func(req *kmsg.OffsetCommitRequest) error {
+		for i := range req.Topics {
+			t := &req.Topics[i]
+			for j := range t.Partitions {
+				text := meta[ledger.Place{Topic: t.Topic[len(s.e.cfg.Prefix):], Part: t.Partitions[j].Partition}]
+				t.Partitions[j].Metadata = &text
+			}
+		}
+		return nil
+	})
+	ctx, cancel := context.WithTimeout(ctx, mirrorTimeout)
+	defer cancel()
+	s.cl.CommitOffsetsSync(ctx, offsets, func(_ *kgo.Client, _ *kmsg.OffsetCommitRequest, _ *kmsg.OffsetCommitResponse, err error) {
+		if err != nil && ctx.Err() == nil {
+			s.e.deps.Log.Debug("mirror.trouble", observe.Err(err))
+		}
+	})
+}
+
+// recheck lets partitions go on whose stored offset is in the log again, or was set anew: a new
+// session claims and reads from there.
+func (s *session) recheck(ctx context.Context, ps []*partition) {
+	for _, p := range ps {
+		cause := p.outside()
+		if cause == "" || cause == errTopicReplaced.Error() || time.Since(p.checked) < stallCap {
+			continue
+		}
+		p.checked = time.Now()
+		full := s.e.cfg.Prefix + p.Topic
+		start, err := s.adm.ListStartOffsets(ctx, full)
+		if err != nil {
+			return
+		}
+		end, err := s.adm.ListEndOffsets(ctx, full)
+		if err != nil {
+			return
+		}
+		from, _ := start.Lookup(full, p.Part)
+		to, _ := end.Lookup(full, p.Part)
+		if next := p.stored.Load(); next >= from.Offset && next <= to.Offset {
+			s.reopen(p, errors.New("its offset is in the log again"))
+			return
+		}
+	}
+}
+
+func (s *session) count(ps []*partition) {
+	held := map[ledger.Kind]int64{ledger.Waiting: 0, ledger.HeldScope: 0, ledger.ParkedKey: 0}
+	var lag int64
+	stalled := 0
+	for _, p := range ps {
+		lag += max(0, p.high.Load()-p.stored.Load())
+		if len(p.stallCauses()) > 0 {
+			stalled++
+		}
+		for kind, n := range p.heldCounts() {
+			held[kind] += n
+		}
+	}
+	for kind, n := range held {
+		s.e.m.held.WithLabelValues(kind.String()).Set(float64(n))
+	}
+	s.e.m.lag.Set(float64(lag))
+	s.e.m.stalled.Set(float64(stalled))
+}

@@ -1,0 +1,275 @@
+package stream
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"conveyance/internal/ledger"
+	"conveyance/internal/observe"
+)
+
+const (
+	// fetchBytes and fetchPartitionBytes keep what a client holds unpolled small: a process has
+	// 128 MiB. Kafka gives at least one record, whatever its size.
+	fetchBytes          = 4 << 20
+	fetchPartitionBytes = 512 << 10
+	// metadataAge is how long a topic that is made later stays unseen.
+	metadataAge = time.Minute
+	// pollRecords bounds one poll, so that no partition is kept waiting behind another's backlog.
+	pollRecords = 2000
+	// rebalanceTimeout is how long the group waits for a member that is giving partitions up: above
+	// DrainTimeout, or it would be thrown out while draining.
+	rebalanceTimeout = 30 * time.Second
+)
+
+// session is one life of a client: from opening to the end of the process, or to the loss of a token.
+type session struct {
+	e    *Engine
+	cl   *kgo.Client
+	adm  *kadm.Client
+	out  *chunks
+	enc  encoder
+	lane lane
+
+	opened chan struct{} // closed once the client is in place: its callbacks may come earlier
+	ended  context.CancelCauseFunc
+	// hard is the life of work that outlasts the end of polling, until it is drained.
+	hard context.Context //nolint:containedctx // the session is the life that it stands for
+	kill context.CancelFunc
+
+	mu      sync.Mutex
+	parts   map[ledger.Place]*partition
+	pending []*partition       // claimed, not yet let through by the poll loop
+	wake    context.CancelFunc // ends the poll under way
+	work    sync.WaitGroup
+}
+
+func (e *Engine) open(ctx context.Context) (*session, error) {
+	hard, kill := context.WithCancel(context.WithoutCancel(ctx))
+	s := &session{e: e, opened: make(chan struct{}), hard: hard, kill: kill, enc: encoder{codec: e.deps.Codec, prefix: e.cfg.Prefix}, parts: map[ledger.Place]*partition{}}
+	var topics []string
+	for _, t := range e.cfg.Topics {
+		topics = append(topics, e.cfg.Prefix+t)
+	}
+	opts := append(producing(e.deps.Kafka, s.enc),
+		kgo.ManualFlushing(),                        // see chunks
+		kgo.MaxBufferedRecords(2*chunkRecords),      // one chunk, and one of a session that is ending
+		kgo.ConsumerGroup(e.cfg.Prefix+e.cfg.Group), // assigns partitions; offsets stand in Postgres
+		kgo.ConsumeTopics(topics...),
+		kgo.Balancers(kgo.CooperativeStickyBalancer()), // partitions that stay are not interrupted
+		kgo.SessionTimeout(e.cfg.Session),
+		kgo.HeartbeatInterval(e.cfg.Session*3/10), // three may be missed
+		kgo.RebalanceTimeout(rebalanceTimeout),
+		kgo.DisableAutoCommit(),                      // Kafka's offsets are a mirror (protocol.md 49)
+		kgo.ConsumeResetOffset(kgo.NoResetOffset()),  // an offset outside the log pages, never jumps (W34)
+		kgo.FetchIsolationLevel(kgo.ReadCommitted()), // what a foreign producer took back never was
+		kgo.FetchMaxBytes(fetchBytes),
+		kgo.FetchMaxPartitionBytes(fetchPartitionBytes),
+		kgo.MaxConcurrentFetches(2),       // times fetchBytes is what may lie around
+		kgo.AdjustFetchOffsetsFn(s.claim), // the claim; before the first fetch, after every assignment
+		kgo.OnPartitionsAssigned(func(_ context.Context, _ *kgo.Client, added map[string][]int32) {
+			if len(added) == 0 {
+				s.join() // a member may have no partition
+			}
+		}),
+		kgo.OnPartitionsRevoked(s.release),
+		kgo.OnPartitionsLost(s.release),
+		// No BlockRebalanceOnPoll: a slow revoke would freeze the partitions that stay (measured).
+	)
+	if e.cfg.InstanceID != "" {
+		opts = append(opts, kgo.InstanceID(e.cfg.InstanceID)) // a restart takes its partitions up in milliseconds
+	}
+	cl, err := kgo.NewClient(opts...)
+	if err != nil {
+		kill()
+		return nil, fmt.Errorf("making the client of group %s: %w", e.cfg.Group, err)
+	}
+	s.cl, s.adm, s.out = cl, kadm.NewClient(cl), &chunks{cl: cl}
+	s.lane = e.lane(s)
+	close(s.opened)
+	return s, nil
+}
+
+// join marks the group as joined, and every partition of this member as claimed.
+func (s *session) join() { s.e.set(s, nil) }
+
+// run polls until ctx ends or the session is of no use, then drains and leaves.
+func (s *session) run(parent context.Context) error {
+	ctx, cancel := context.WithCancelCause(parent)
+	s.ended = cancel
+	s.work.Go(func() { s.pulses(ctx) })
+	s.poll(ctx)
+	cause := context.Cause(ctx)
+	cancel(cause)
+	s.drain(context.WithoutCancel(parent))
+	s.kill()
+	s.lane.close()
+	s.work.Wait()
+	s.cl.Close() // leaves the group, unless the member is static
+	return cause
+}
+
+// drain finishes all partitions side by side.
+func (s *session) drain(ctx context.Context) {
+	var wg sync.WaitGroup
+	ps := s.all()
+	for _, p := range ps {
+		wg.Go(func() { s.drop(p) })
+	}
+	wg.Wait()
+	s.mirror(ctx, ps)
+}
+
+func (s *session) drop(p *partition) {
+	p.quit()
+	s.lane.remove(p, s.e.cfg.DrainTimeout)
+	s.mu.Lock()
+	delete(s.parts, p.Place)
+	s.mu.Unlock()
+}
+
+// reopen ends the session: p's token is somebody else's, or p cannot be read by this client.
+func (s *session) reopen(p *partition, why error) {
+	p.log().Warn("partition.lost", observe.Err(why))
+	s.ended(fmt.Errorf("%s: %w: %w", p.Place, errReopen, why))
+}
+
+// fenced says that somebody else owns p.
+func (s *session) fenced(p *partition) {
+	s.e.m.fenced.Inc()
+	s.reopen(p, errors.New("another owner has claimed it"))
+}
+
+// poll hands fetched records to their partitions. A partition is let through between two polls
+// only, while its fetching is still paused: so no record that was polled under an earlier claim
+// reaches a later one.
+func (s *session) poll(ctx context.Context) {
+	for ctx.Err() == nil {
+		pctx, cancel := context.WithCancel(ctx)
+		s.admit(cancel)
+		fetches := s.cl.PollRecords(pctx, pollRecords)
+		cancel()
+		fetches.EachPartition(func(f kgo.FetchTopicPartition) {
+			place := ledger.Place{Topic: f.Topic, Part: f.Partition}
+			if len(f.Topic) >= len(s.e.cfg.Prefix) {
+				place.Topic = f.Topic[len(s.e.cfg.Prefix):]
+			}
+			s.mu.Lock()
+			p := s.parts[place]
+			s.mu.Unlock()
+			switch {
+			case f.Err != nil:
+				s.trouble(ctx, p, f.Err)
+			case p != nil:
+				p.push(f.FetchPartition)
+			}
+		})
+	}
+}
+
+func (s *session) admit(cancel context.CancelFunc) {
+	s.mu.Lock()
+	admitted := s.pending
+	s.pending, s.wake = nil, cancel
+	for _, p := range admitted {
+		s.parts[p.Place] = p
+	}
+	s.mu.Unlock()
+	for _, p := range admitted {
+		s.lane.add(p)
+		if p.outside() == "" {
+			s.cl.ResumeFetchPartitions(p.kafka()) // it stays paused over a reassignment
+		}
+	}
+}
+
+// trouble is an error of a poll.
+func (s *session) trouble(ctx context.Context, p *partition, err error) {
+	switch {
+	case errors.Is(err, context.Canceled), errors.Is(err, kgo.ErrClientClosed):
+	case errors.Is(err, kerr.FencedInstanceID):
+		s.ended(err)
+	case p != nil && !kerr.IsRetriable(err):
+		s.cl.PauseFetchPartitions(p.kafka()) // or it comes thousands of times a second
+		p.setStall(stallLog, logCause(err), err)
+	default:
+		s.e.deps.Log.Warn("poll.trouble", observe.Err(err))
+		if _, outside := errors.AsType[*kgo.ErrGroupSession](err); outside {
+			s.e.set(s, err) // until the client has joined and claimed again, which it does by itself
+		}
+		wait(ctx, backoffBase)
+	}
+}
+
+func logCause(err error) string {
+	if errors.Is(err, kerr.OffsetOutOfRange) {
+		return "stored offset outside the log"
+	}
+	return "partition unreadable"
+}
+
+// release gives partitions up: what is in hand is finished and written first, so that the next
+// owner finds nothing in doubt. Whoever claims them meanwhile fences us.
+func (s *session) release(_ context.Context, _ *kgo.Client, lost map[string][]int32) {
+	var wg sync.WaitGroup
+	for _, p := range s.take(lost) {
+		wg.Go(func() { s.drop(p) })
+	}
+	wg.Wait()
+}
+
+// take returns the partitions of lost that are claimed; those not yet let through vanish.
+func (s *session) take(lost map[string][]int32) []*partition {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	gone := map[ledger.Place]bool{}
+	var ps []*partition
+	for t, parts := range lost {
+		for _, n := range parts {
+			place := ledger.Place{Topic: t[len(s.e.cfg.Prefix):], Part: n}
+			gone[place] = true
+			if p := s.parts[place]; p != nil {
+				ps = append(ps, p)
+			}
+		}
+	}
+	kept := s.pending[:0]
+	for _, p := range s.pending {
+		if !gone[p.Place] {
+			kept = append(kept, p)
+		}
+	}
+	s.pending = kept
+	return ps
+}
+
+func (s *session) all() []*partition {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	ps := make([]*partition, 0, len(s.parts))
+	for _, p := range s.parts {
+		ps = append(ps, p)
+	}
+	return ps
+}
+
+// postgresCut is true where a connection to Postgres broke under a statement.
+func postgresCut(err error) bool {
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, net.ErrClosed) {
+		return true
+	}
+	if _, ok := errors.AsType[net.Error](err); ok {
+		return true
+	}
+	return pgconn.SafeToRetry(err)
+}
