@@ -223,7 +223,7 @@ func (r *Registrar) List(ctx context.Context) ([]Listed, error) {
 	known := map[string]bool{}
 	for _, p := range r.places() {
 		known[p.subject] = true
-		l := Listed{Subject: p.subject, Known: true}
+		l := Listed{Subject: p.subject, Versions: []int{}, Known: true}
 		if slices.Contains(held, p.subject) {
 			found, err := r.client.LookupSchema(ctx, p.subject, sr.Schema{Schema: texts[string(p.typ)]})
 			if err != nil && !isCode(err, sr.ErrSchemaNotFound) {
