@@ -108,7 +108,7 @@ func (q *Queue) Sums(ctx context.Context) ([]Sum, error) {
 type Detail struct {
 	Held
 	Records  []HeldRecord `json:"records"`
-	Effects  []HeldEffect `json:"effects"`
+	Effects  []EffectRow  `json:"effects"`
 	Evidence []Evidence   `json:"evidence"`
 }
 
@@ -120,25 +120,6 @@ type HeldRecord struct {
 	Attempts int               `json:"attempts"`
 	Headers  map[string]string `json:"headers"` // the CloudEvents ones
 	Bytes    int               `json:"bytes"`
-}
-
-// HeldEffect is a ledger row of the first open record's event.
-type HeldEffect struct {
-	Step      int64      `json:"step"`
-	State     string     `json:"state"`
-	ClaimedAt *time.Time `json:"claimed_at"`
-	DoneAt    *time.Time `json:"done_at"`
-	Ref       string     `json:"ref"`
-	Line      string     `json:"line"`
-}
-
-// Evidence is what an owner that was fenced, or a sweep, left about a call.
-type Evidence struct {
-	At      time.Time `json:"at"`
-	EID     uuid.UUID `json:"event_id"`
-	Step    int64     `json:"step"`
-	Owner   uuid.UUID `json:"owner"`
-	Outcome string    `json:"outcome"`
 }
 
 // showRecords bounds the records of one key in Show.
@@ -169,28 +150,17 @@ func (q *Queue) Show(ctx context.Context, topic, key string) (Detail, error) {
 	if err != nil {
 		return d, nil //nolint:nilerr // a record that is no event has no effects
 	}
-	b := &pgx.Batch{}
-	b.Queue(q.store.in(sqlEffects), eid).Query(func(rows pgx.Rows) error {
-		d.Effects, err = collect(rows, func(r pgx.CollectableRow, e *HeldEffect) error {
-			var s State
-			err := r.Scan(&e.Step, &s, &e.ClaimedAt, &e.DoneAt, &e.Ref, &e.Line)
-			e.State = s.String()
-			return err
-		})
-		return err
-	})
-	b.Queue(q.store.in(sqlEvidenceOf), eid).Query(func(rows pgx.Rows) error {
-		d.Evidence, err = collect(rows, scanEvidence)
-		return err
-	})
-	if err := q.store.pool.SendBatch(ctx, b).Close(); err != nil {
-		return Detail{}, fmt.Errorf("reading the effects of %s: %w", key, err)
+	if d.Effects, err = Effects(ctx, q.store.pool, q.store.schema, []uuid.UUID{eid}); err != nil {
+		return Detail{}, err
+	}
+	rows, err := q.store.pool.Query(ctx, q.store.in(sqlEvidenceOf), eid)
+	if err != nil {
+		return Detail{}, fmt.Errorf("reading evidence about %s: %w", eid, err)
+	}
+	if d.Evidence, err = collect(rows, scanEvidence); err != nil {
+		return Detail{}, fmt.Errorf("reading evidence about %s: %w", eid, err)
 	}
 	return d, nil
-}
-
-func scanEvidence(r pgx.CollectableRow, e *Evidence) error {
-	return r.Scan(&e.At, &e.EID, &e.Step, &e.Owner, &e.Outcome)
 }
 
 func ceHeaders(headers []Header) map[string]string {
@@ -246,79 +216,4 @@ func (q *Queue) wish(ctx context.Context, f Filter, w WishKind, action, actor, r
 // Wake asks for everything in the group of schema that waits for one of scopes; see Store.Wake.
 func Wake(ctx context.Context, pool *pgxpool.Pool, schema string, scopes ...verdict.Scope) (int64, error) {
 	return Open(pool, schema).Wake(ctx, scopes...)
-}
-
-// Offset is where a group stands in a partition.
-type Offset struct {
-	Topic     string    `json:"topic"`
-	Partition int32     `json:"partition"`
-	Next      *int64    `json:"next_offset"`
-	Owner     uuid.UUID `json:"owner"`
-	Epoch     int64     `json:"epoch"`
-	ClaimedAt time.Time `json:"claimed_at"`
-}
-
-// Offsets returns where the group of schema stands, by topic and partition.
-func Offsets(ctx context.Context, pool *pgxpool.Pool, schema string) ([]Offset, error) {
-	rows, err := pool.Query(ctx, postgres.In(schema, sqlOffsets))
-	if err != nil {
-		return nil, fmt.Errorf("listing offsets of %s: %w", schema, err)
-	}
-	offsets, err := collect(rows, func(r pgx.CollectableRow, o *Offset) error {
-		err := r.Scan(&o.Topic, &o.Partition, &o.Next, &o.Owner, &o.Epoch, &o.ClaimedAt)
-		o.ClaimedAt = o.ClaimedAt.UTC()
-		return err
-	})
-	if err != nil {
-		return nil, fmt.Errorf("listing offsets of %s: %w", schema, err)
-	}
-	return offsets, nil
-}
-
-// ErrOpenEffects means that a rewind would jump over effects that are under way or in doubt.
-var ErrOpenEffects = errors.New("effects are open between the stored and the wanted offset")
-
-// Rewind sets where the group stands in a partition, and makes the running owner's token void in
-// the same statement: it claims anew and goes on from there (protocol.md 4). Effects recorded in
-// the ledger do not happen again. Forward it jumps over no open effect. It is audited.
-func Rewind(ctx context.Context, pool *pgxpool.Pool, schema string, p Place, next int64, actor, reason string) error {
-	err := postgres.Tx(ctx, pool, func(tx pgx.Tx) error {
-		var open bool
-		if err := tx.QueryRow(ctx, postgres.In(schema, sqlRewind), p.Topic, p.Part, next, actor, clean(reason)).Scan(&open); err != nil {
-			return err
-		}
-		if open {
-			return ErrOpenEffects
-		}
-		return nil
-	})
-	if err != nil {
-		return fmt.Errorf("setting %s to %d: %w", p, next, err)
-	}
-	return nil
-}
-
-// WriteEvidence keeps what a fenced owner had called, and how it ended. It needs no token, and
-// nothing is ever decided by its absence (protocol.md 32).
-func (s *Store) WriteEvidence(ctx context.Context, rows []Evidence) error {
-	_, err := s.pool.Exec(ctx, s.in(sqlEvidence), col(rows, func(e Evidence) uuid.UUID { return e.EID }),
-		col(rows, func(e Evidence) int64 { return e.Step }), col(rows, func(e Evidence) uuid.UUID { return e.Owner }),
-		col(rows, func(e Evidence) string { return clean(e.Outcome) }))
-	if err != nil {
-		return fmt.Errorf("writing evidence of calls: %w", err)
-	}
-	return nil
-}
-
-// RecentEvidence returns the newest evidence of the group of schema, newest first.
-func RecentEvidence(ctx context.Context, pool *pgxpool.Pool, schema string, limit int) ([]Evidence, error) {
-	rows, err := pool.Query(ctx, postgres.In(schema, sqlRecentEvidence), limit)
-	if err != nil {
-		return nil, fmt.Errorf("listing evidence of %s: %w", schema, err)
-	}
-	found, err := collect(rows, scanEvidence)
-	if err != nil {
-		return nil, fmt.Errorf("listing evidence of %s: %w", schema, err)
-	}
-	return found, nil
 }

@@ -321,10 +321,12 @@ w AS (
 INSERT INTO {schema}.queue_audit (actor, action, topic, key_id, reason)
 SELECT $10, $9, topic, key_id, $11 FROM w`
 
-	// Primary key's first column.
+	// Primary key's first column, one descent per event and month.
 	sqlEffects = `
-SELECT step, state, claimed_at, done_at, COALESCE(vendor_ref, ''), COALESCE(line, '')
-  FROM {schema}.ledger WHERE eid = $1 ORDER BY claimed_at, step`
+SELECT l.eid, l.step, l.state, l.topic, l.part, l.pos, l.claimed_at, l.done_at, COALESCE(l.vendor_ref, ''), COALESCE(l.line, '')
+  FROM unnest($1::uuid[]) AS u(eid)
+ CROSS JOIN LATERAL (SELECT * FROM {schema}.ledger l WHERE l.eid = u.eid LIMIT 100) l
+ ORDER BY COALESCE(l.claimed_at, l.done_at), l.step`
 
 	// Rare rows.
 	sqlEvidenceOf = `

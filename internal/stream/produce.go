@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -44,11 +45,13 @@ func (e encoder) encode(ctx context.Context, in *Record, o Out) (*kgo.Record, er
 	}
 	if o.Message != nil {
 		value, err := e.codec.AppendEncode(ctx, nil, o.Topic, o.Message)
-		if err != nil {
-			if ctx.Err() == nil {
-				return nil, verdict.Stalled("registry unavailable", fmt.Errorf("encoding %s for %s: %w", o.Message.Type(), o.Topic, err))
-			}
+		switch {
+		case errors.Is(err, wire.ErrUnencodable):
+			return nil, verdict.Parked("unencodable", fmt.Errorf("encoding %s for %s: %w", o.Message.Type(), o.Topic, err))
+		case err != nil && ctx.Err() != nil:
 			return nil, err
+		case err != nil:
+			return nil, verdict.Stalled("registry unavailable", fmt.Errorf("encoding %s for %s: %w", o.Message.Type(), o.Topic, err))
 		}
 		r.Value = value
 	}
