@@ -52,10 +52,10 @@ func TestStoryIsToldByControlAndOnlyOnce(t *testing.T) {
 	}
 	require.Eventually(t, func() bool { return progress()["running"] == false }, patience, look)
 	require.Equal(t, progress()["steps"], progress()["done"])
-	before := w.truths()
-	w.control(202, "POST", "/story", map[string]any{"seed": 5, "deals": 6})
+	before := w.control(200, "GET", "/skyslope/sales?tenant=lakeshore", nil).list(t)
+	w.control(202, "POST", "/story", map[string]any{"seed": 5, "deals": 6, "per_second": 500})
 	require.Eventually(t, func() bool { return progress()["running"] == false }, patience, look)
-	require.Equal(t, before, w.truths())
+	require.Equal(t, before, w.control(200, "GET", "/skyslope/sales?tenant=lakeshore", nil).list(t), "no file is touched again")
 
 	w.control(202, "POST", "/story", map[string]any{"seed": 9, "deals": 500, "per_second": 0.01})
 	w.control(409, "POST", "/story", map[string]any{"seed": 9, "deals": 500})
