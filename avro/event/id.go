@@ -26,7 +26,8 @@ func ID(readAt time.Time, r Resource, revision int64, t Type, subject string) uu
 	var id uuid.UUID
 	copy(id[:], h.Sum(nil))
 	ms := uint64(readAt.UnixMilli()) //nolint:gosec // G115: 48 bits last until the year 10889
-	id[0], id[1], id[2], id[3], id[4], id[5] = byte(ms>>40), byte(ms>>32), byte(ms>>24), byte(ms>>16), byte(ms>>8), byte(ms)
+	binary.BigEndian.PutUint64(n[:], ms)
+	copy(id[:6], n[2:])
 	id[6] = id[6]&0x0f | 0x80 // version 8
 	id[8] = id[8]&0x3f | 0x80 // RFC 9562 variant
 	return id
