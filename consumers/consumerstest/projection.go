@@ -109,3 +109,23 @@ func Dump(t testing.TB, pool *pgxpool.Pool, schema string, tables []string, with
 	}))
 	return out
 }
+
+// restore puts tables back to what a dump holds.
+func restore(t testing.TB, r Rig, dump map[string][]string) {
+	t.Helper()
+	require.NoError(t, postgres.Tx(t.Context(), r.Pool, func(tx pgx.Tx) error {
+		for table, rows := range dump {
+			in := func(sql string) string { return postgres.In(r.Schema, fmt.Sprintf(sql, table)) }
+			if _, err := tx.Exec(t.Context(), in("DELETE FROM {schema}.%s")); err != nil {
+				return err
+			}
+			for _, row := range rows {
+				sql := in("INSERT INTO {schema}.%[1]s SELECT * FROM json_populate_record(NULL::{schema}.%[1]s, $1::json)")
+				if _, err := tx.Exec(t.Context(), sql, row); err != nil {
+					return err
+				}
+			}
+		}
+		return nil
+	}))
+}

@@ -1,0 +1,114 @@
+package followupboss
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strconv"
+
+	"conveyance/internal/tenant"
+	"conveyance/internal/vendorhttp"
+	"conveyance/internal/verdict"
+)
+
+const (
+	// pageMax is how many records the vendor puts into one page at most.
+	pageMax = 100
+	// pagesMax bounds a search: 2,000 records of one person, or the account's newest ones.
+	pagesMax = 20
+)
+
+// crm speaks the vendor's API. Errors of get and pages mean that nothing was changed.
+type crm struct{ http vendorhttp.Doer }
+
+// get reads one record into out, and returns false where there is none.
+func (c crm) get(ctx context.Context, a tenant.Account, path string, q url.Values, out any) (bool, error) {
+	r, err := c.http.Do(ctx, a, vendorhttp.Request{
+		Method: http.MethodGet, Path: path, Query: q, Header: header(a), Answers: []int{http.StatusNotFound},
+	})
+	if err != nil || r.Status == http.StatusNotFound {
+		return false, err
+	}
+	if err := json.Unmarshal(r.Body, out); err != nil {
+		return false, verdict.RetryAfter(0, "vendor answer unreadable", fmt.Errorf("reading the answer to GET %s: %w", path, err))
+	}
+	return true, nil
+}
+
+// write changes or makes one record and returns its id; 0 where the vendor has nothing to say.
+func (c crm) write(ctx context.Context, a tenant.Account, method, path string, q url.Values, body any) (int64, error) {
+	text, err := json.Marshal(body)
+	if err != nil {
+		return 0, verdict.Parked("record has no JSON", fmt.Errorf("encoding %s %s: %w", method, path, err))
+	}
+	h := header(a)
+	h.Set("Content-Type", "application/json")
+	r, err := c.http.Do(ctx, a, vendorhttp.Request{Method: method, Path: path, Query: q, Header: h, Body: text})
+	if err != nil || r.Status == http.StatusNoContent {
+		return 0, err
+	}
+	var made struct {
+		ID int64 `json:"id"`
+	}
+	if err := json.Unmarshal(r.Body, &made); err != nil || made.ID == 0 {
+		return 0, verdict.Doubtful("vendor answer unreadable", fmt.Errorf("reading the answer to %s %s: status %d without an id", method, path, r.Status))
+	}
+	return made.ID, nil
+}
+
+// pages reads a list page by page, newest first, until each says that it has seen enough. It
+// returns whether it saw enough or all.
+func pages[T any](ctx context.Context, c crm, a tenant.Account, path, collection string, q url.Values, each func(T) (enough bool)) (bool, error) {
+	if q == nil {
+		q = url.Values{}
+	}
+	q.Set("limit", strconv.Itoa(pageMax))
+	for range pagesMax {
+		var page map[string]json.RawMessage
+		var meta struct {
+			Next string `json:"next"`
+		}
+		var items []T
+		found, err := c.get(ctx, a, path, q, &page)
+		if err != nil {
+			return false, err
+		}
+		if found {
+			err = json.Unmarshal(page[collection], &items)
+		}
+		if err == nil && len(page["_metadata"]) > 0 {
+			err = json.Unmarshal(page["_metadata"], &meta)
+		}
+		if !found || err != nil {
+			return false, verdict.RetryAfter(0, "vendor answer unreadable", fmt.Errorf("GET %s answered without %s", path, collection))
+		}
+		for _, item := range items {
+			if each(item) {
+				return true, nil
+			}
+		}
+		if meta.Next == "" || len(items) == 0 {
+			return true, nil
+		}
+		q.Set("next", meta.Next)
+	}
+	return false, nil
+}
+
+func header(a tenant.Account) http.Header {
+	h := http.Header{}
+	for name, field := range map[string]string{"X-System": "x_system", "X-System-Key": "x_system_key"} {
+		if v := a.Credential.Fields[field]; v != "" {
+			h.Set(name, v)
+		}
+	}
+	r := http.Request{Header: h}
+	r.SetBasicAuth(a.Credential.Fields["api_key"], "")
+	return h
+}
+
+func path(collection string, id int64) string {
+	return "/v1/" + collection + "/" + strconv.FormatInt(id, 10)
+}
