@@ -265,8 +265,12 @@ func TestDealsStandInAPipelineWithPeopleAndACustomKey(t *testing.T) {
 
 func TestMissingStagesAndFieldsCanBeMade(t *testing.T) {
 	t.Parallel()
-	w := open(t, func(o *sandbox.Options) { o.Tenants[0].FollowUpBoss.CreateMissing = true })
-	require.NotContains(t, w.dealStages("lakeshore"), "Fell Through")
+	w := open(t, nil)
+	for _, s := range w.control(200, "GET", "/followupboss/stages?tenant=lakeshore", nil).list(t) {
+		if s["name"] == "Under Contract" {
+			w.control(204, "DELETE", "/followupboss/stages/"+id(s)+"?tenant=lakeshore", nil)
+		}
+	}
 	p := w.create("lakeshore", "/people", person("Mira", "mira@example.com", ""))
 	path := "/followupboss/v1/people/" + id(p)
 	w.want(400, "PUT", path, map[string]any{"stage": "Under Contract"}, crm("lakeshore"))
@@ -275,9 +279,9 @@ func TestMissingStagesAndFieldsCanBeMade(t *testing.T) {
 	w.want(200, "PUT", path, map[string]any{"stage": "Under Contract"}, crm("lakeshore"))
 
 	pipe := w.want(200, "GET", "/followupboss/v1/pipelines", nil, crm("lakeshore")).object(t)["pipelines"].([]any)[0].(map[string]any)
-	pipe["stages"] = append(pipe["stages"].([]any), map[string]any{"name": "Fell Through"})
+	pipe["stages"] = append(pipe["stages"].([]any), map[string]any{"name": "Withdrawn"})
 	w.want(200, "PUT", "/followupboss/v1/pipelines/"+id(pipe), map[string]any{"stages": pipe["stages"]}, crm("lakeshore"))
-	require.Contains(t, w.dealStages("lakeshore"), "Fell Through")
+	require.Contains(t, w.dealStages("lakeshore"), "Withdrawn")
 
 	field := w.create("lakeshore", "/dealCustomFields", map[string]any{"label": "close price", "type": "number"})
 	require.Equal(t, "customClosePrice", field["name"])

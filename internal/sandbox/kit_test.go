@@ -6,14 +6,17 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
 
 	"conveyance/internal/sandbox"
 )
@@ -23,6 +26,17 @@ const (
 	patience = 30 * time.Second
 	look     = 5 * time.Millisecond
 )
+
+// TestMain holds that a closed sandbox leaves no goroutine behind.
+func TestMain(m *testing.M) {
+	code := m.Run()
+	http.DefaultClient.CloseIdleConnections()
+	if err := goleak.Find(); err != nil && code == 0 {
+		fmt.Fprintln(os.Stderr, err)
+		code = 1
+	}
+	os.Exit(code)
+}
 
 // tenants are two brokerages with an account at each vendor.
 func tenants() []sandbox.Tenant {
@@ -39,9 +53,9 @@ func tenants() []sandbox.Tenant {
 				}},
 			},
 			FollowUpBoss: sandbox.FUBConfig{
-				Stages:      map[string]string{"UNDER_CONTRACT": "Under Contract", "CLOSED": "Closed"},
-				DealStages:  map[string]string{"PRE_CONTRACT": "Offer", "UNDER_CONTRACT": "Pending", "CLOSED": "Closed", "CANCELLED": "Fell Through", "EXPIRED": "Fell Through"},
-				ForwardOnly: true,
+				Stages:        map[string]string{"UNDER_CONTRACT": "Under Contract", "CLOSED": "Closed"},
+				DealStages:    map[string]string{"PRE_CONTRACT": "Offer", "UNDER_CONTRACT": "Pending", "CLOSED": "Closed", "CANCELLED": "Fell Through", "EXPIRED": "Fell Through"},
+				CreateMissing: true, ForwardOnly: true,
 			},
 		})
 	}

@@ -135,7 +135,7 @@ func (f *api) put(a world.Account, kind, id string, patch map[string]any) (recor
 	return f.base.Records.Put(key(a, kind, id), func(old records.Record, at time.Time) (records.Change, error) {
 		body := old.Body
 		if kind == People && !old.Exists() {
-			body = blankPerson(at, lead["id"])
+			body = records.Merge(blankPerson(at, lead["id"]), map[string]any{"createdVia": "Manually"})
 		}
 		body = records.Merge(body, patch)
 		body["id"] = n

@@ -52,12 +52,10 @@ func (f *api) openUsers(a world.Account, _ world.FUBConfig) error {
 	return nil
 }
 
-// openStages makes the vendor's own stages, and the tenant's unless it makes them itself.
+// openStages makes the vendor's own stages and the tenant's.
 func (f *api) openStages(a world.Account, cfg world.FUBConfig) error {
 	names := []string{StageDefault, "Hot Prospect", "Nurture", "Active Client", "Pending", "Past Client", "Sphere", stageTrash}
-	if !cfg.CreateMissing {
-		names = append(names, slices.Sorted(maps.Values(cfg.Stages))...)
-	}
+	names = append(names, slices.Sorted(maps.Values(cfg.Stages))...)
 	for i, name := range names {
 		if err := f.ensure(a, Stages, "name", map[string]any{"name": name, "orderWeight": (i + 1) * 1000, "isProtected": name == StageDefault || name == stageTrash}); err != nil {
 			return err
@@ -66,15 +64,12 @@ func (f *api) openStages(a world.Account, cfg world.FUBConfig) error {
 	return nil
 }
 
-// openPipeline makes one pipeline; the tenant's deal stages stand in it unless the tenant makes them.
+// openPipeline makes one pipeline, in which the tenant's deal stages stand.
 func (f *api) openPipeline(a world.Account, cfg world.FUBConfig) error {
 	if len(f.base.Records.Now().List(a.Key(), Pipelines)) > 0 {
 		return nil
 	}
-	names := []string{"Offer", "Pending", "Closed"}
-	if !cfg.CreateMissing {
-		names = append(names, slices.Sorted(maps.Values(cfg.DealStages))...)
-	}
+	names := append([]string{"Offer", "Pending", "Closed"}, slices.Sorted(maps.Values(cfg.DealStages))...)
 	var stages []any
 	seen := map[string]bool{}
 	for _, name := range names {

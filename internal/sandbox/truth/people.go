@@ -2,6 +2,8 @@ package truth
 
 import (
 	"slices"
+
+	"conveyance/internal/sandbox/records"
 )
 
 // rank orders statuses for tenants whose people only go forward.
@@ -32,7 +34,7 @@ func (j *judge) people(sales []sale) {
 		}
 	}
 	for key, of := range deals {
-		p := Person{Count: 1, Optional: !surely[key], Stages: j.stages(of)}
+		p := Person{Count: j.count(key), Optional: !surely[key], Stages: j.stages(of)}
 		if j.cfg.AssignAgents {
 			for _, s := range of {
 				if s.agent != "" {
@@ -44,6 +46,31 @@ func (j *judge) people(sales []sale) {
 		}
 		j.out.People[key] = p
 	}
+}
+
+// count is how many records of a person the CRM must hold.
+func (j *judge) count(key string) int {
+	if j.cfg.CreateMissing || slices.Contains(j.entered, key) {
+		return 1
+	}
+	return 0
+}
+
+// entered are the keys of the people who came into the CRM otherwise than by its API.
+func entered(people []records.Record) []string {
+	var keys []string
+	for _, rec := range people {
+		if !rec.Exists() || rec.Body["createdVia"] == "API" {
+			continue
+		}
+		for _, e := range contacts(rec.Body["emails"]) {
+			keys = append(keys, personKey(map[string]any{"email": e["value"]}))
+		}
+		for _, p := range contacts(rec.Body["phones"]) {
+			keys = append(keys, personKey(map[string]any{"phoneNumber": p["value"]}))
+		}
+	}
+	return keys
 }
 
 // stages are what a person's stage may be: that of any of their deals' statuses now; for deals whose

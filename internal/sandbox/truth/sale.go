@@ -17,6 +17,7 @@ type sale struct {
 	passed            []string // statuses it went through, the one now last
 	archived, gone    bool
 	salePrice         *int64
+	listPrice         *int64
 	projected         *string
 	created, modified time.Time
 	clients           []string // keys of the people on the represented side, once each
@@ -26,7 +27,7 @@ type sale struct {
 func read(rec records.Record, agents []records.Record) sale {
 	b := rec.Body
 	s := sale{
-		body: b, gone: rec.Gone, salePrice: price(b["salePrice"]), projected: day(b["escrowClosingDate"]),
+		body: b, gone: rec.Gone, salePrice: price(b["salePrice"]), listPrice: price(b["listingPrice"]), projected: day(b["escrowClosingDate"]),
 		created: instant(text(b["createdOn"])), modified: instant(text(b["modifiedOn"])),
 	}
 	s.status, s.archived = canonical(text(b["status"]), day(b["actualClosingDate"]) != nil)
@@ -98,7 +99,7 @@ func represented(dealType string) []string {
 func (s sale) warehouse() Warehouse {
 	w := Warehouse{
 		Status: s.status, VendorStatus: text(s.body["status"]), Archived: s.archived,
-		SalePriceMinor: s.salePrice, ListPriceMinor: price(s.body["listingPrice"]), Currency: "USD",
+		SalePriceMinor: s.salePrice, ListPriceMinor: s.listPrice, Currency: "USD",
 		ContractDate: day(s.body["contractAcceptanceDate"]), ProjectedCloseDate: s.projected, CloseDate: day(s.body["actualClosingDate"]),
 		MLSNumber: text(s.body["mlsNumber"]), Gone: s.gone,
 	}

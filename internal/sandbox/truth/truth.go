@@ -5,6 +5,7 @@
 package truth
 
 import (
+	"cmp"
 	"net/url"
 	"strings"
 	"time"
@@ -73,14 +74,15 @@ type FollowUpBoss struct {
 type CRMDeal struct {
 	Stage              string   `json:"stage"`
 	Stages             []string `json:"stages"` // all that are allowed; one, unless passing ones may have stayed
-	Price              *float64 `json:"price"`  // in dollars
+	Price              *float64 `json:"price"`  // in dollars: the sale price, else the list price
 	ProjectedCloseDate *string  `json:"projectedCloseDate"`
-	People             int      `json:"people"` // on the represented side
+	People             int      `json:"people"` // on the represented side; the most of them where the deal is optional
 }
 
 // Person is somebody on the represented side of a deal: one per tenant and e-mail, else phone.
 type Person struct {
-	Count int `json:"count"` // always 1
+	// Count is 1; 0 where the tenant wants nobody made and nobody entered the person by hand.
+	Count int `json:"count"`
 	// Optional says that there may also be none: as for deals.
 	Optional bool     `json:"optional,omitempty"`
 	Stages   []string `json:"stages"` // allowed, sorted
@@ -97,7 +99,10 @@ func Of(tenants []world.Tenant, v records.View) Truth {
 	out := Truth{Tenants: map[string]Tenant{}}
 	for _, t := range tenants {
 		j := &judge{cfg: t.FollowUpBoss, out: Tenant{Deals: map[string]Deal{}, People: map[string]Person{}}}
-		j.crm = len(world.Accounts([]world.Tenant{t}, "followupboss")) > 0
+		for _, a := range world.Accounts([]world.Tenant{t}, "followupboss") {
+			j.crm = true
+			j.entered = append(j.entered, entered(v.List(a.Key(), "people"))...)
+		}
 		var sales []sale
 		for _, a := range world.Accounts([]world.Tenant{t}, "skyslope") {
 			agents := v.List(a.Key(), "users")
@@ -125,7 +130,9 @@ func dealKey(a world.Account, guid string) string {
 type judge struct {
 	cfg world.FUBConfig
 	crm bool // the tenant has an account at the CRM
-	out Tenant
+	// entered are the keys of people whom somebody entered into the CRM by hand.
+	entered []string
+	out     Tenant
 }
 
 // effect says whether a sale has effects in the CRM: surely, perhaps, or not at all.
@@ -152,10 +159,13 @@ func (j *judge) deal(s sale) Deal {
 		return d
 	}
 	deal := &CRMDeal{
-		Stage: allowed[len(allowed)-1], Stages: allowed, ProjectedCloseDate: s.projected, People: len(s.clients),
+		Stage: allowed[len(allowed)-1], Stages: allowed, ProjectedCloseDate: s.projected,
 	}
-	if s.salePrice != nil {
-		dollars := float64(*s.salePrice) / 100
+	for _, key := range s.clients {
+		deal.People += j.count(key)
+	}
+	if cents := cmp.Or(s.salePrice, s.listPrice); cents != nil {
+		dollars := float64(*cents) / 100
 		deal.Price = &dollars
 	}
 	d.FollowUpBoss = FollowUpBoss{Deal: deal, Optional: perhaps || !current}

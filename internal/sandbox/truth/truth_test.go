@@ -61,8 +61,9 @@ func (l *life) deal(guid string) truth.Deal {
 
 func usual() world.FUBConfig {
 	return world.FUBConfig{
-		Stages:     map[string]string{"UNDER_CONTRACT": "Under Contract", "CLOSED": "Closed"},
-		DealStages: map[string]string{"UNDER_CONTRACT": "Pending", "CLOSED": "Won", "CANCELLED": "Lost"},
+		CreateMissing: true,
+		Stages:        map[string]string{"UNDER_CONTRACT": "Under Contract", "CLOSED": "Closed"},
+		DealStages:    map[string]string{"UNDER_CONTRACT": "Pending", "CLOSED": "Won", "CANCELLED": "Lost"},
 	}
 }
 
@@ -202,6 +203,28 @@ func TestNothingBeforeGoLiveHasAnEffect(t *testing.T) {
 	require.NotContains(t, people, "old@x.test")
 	require.True(t, people["both@x.test"].Optional)
 	require.False(t, people["new@x.test"].Optional)
+}
+
+func TestNobodyIsMadeWhereTheTenantWantsNobodyMade(t *testing.T) {
+	t.Parallel()
+	cfg := usual()
+	cfg.CreateMissing = false
+	l := begin(t, cfg)
+	for id, body := range map[string]map[string]any{
+		"1": {"createdVia": "Manually", "emails": []any{map[string]any{"value": "There@x.test"}}},
+		"2": {"createdVia": "API", "emails": []any{map[string]any{"value": "made@x.test"}}},
+	} {
+		_, err := l.store.Put(records.Key{Account: "lake/followupboss/main", Kind: "people", ID: id}, func(records.Record, time.Time) (records.Change, error) {
+			return records.Change{Body: body}, nil
+		})
+		require.NoError(t, err)
+	}
+	l.sale("g", map[string]any{"status": "Pending", "buyers": buyers("there@x.test", "made@x.test", "new@x.test")})
+	people := l.truth().People
+	require.Equal(t, 1, people["there@x.test"].Count)
+	require.Equal(t, 0, people["made@x.test"].Count)
+	require.Equal(t, 0, people["new@x.test"].Count)
+	require.Equal(t, 1, l.deal("g").FollowUpBoss.Deal.People)
 }
 
 func TestAgentsOwnPeopleWhereTheTenantWantsIt(t *testing.T) {

@@ -32,10 +32,10 @@ type Account struct {
 type FUBConfig struct {
 	Stages     map[string]string // transaction status → a person's stage
 	DealStages map[string]string // transaction status → a deal's stage
-	// CreateMissing says that stages the CRM lacks may be made there; without it they exist already.
+	// CreateMissing says that people whom the CRM lacks are made there.
 	CreateMissing bool
 	ForwardOnly   bool // a person's stage never goes back
-	AssignAgents  bool // people belong to the deal's primary agent
+	AssignAgents  bool // new people belong to the deal's primary agent
 	// EffectsFrom is the go-live instant: what changed before it has no effect in the CRM.
 	EffectsFrom time.Time
 }
