@@ -75,8 +75,10 @@ func (m Migrations) applied(ctx context.Context, conn *pgx.Conn) (map[int64]bool
 	return applied, err
 }
 
-// table of applied versions. goose quotes nothing: schemas are [a-z0-9_].
-func (m Migrations) table() string { return m.Schema + ".migrations_" + m.Set }
+// table of applied versions, quoted: fetch is a word of SQL.
+func (m Migrations) table() string { return pgx.Identifier{m.Schema, m.unqualified()}.Sanitize() }
+
+func (m Migrations) unqualified() string { return "migrations_" + m.Set }
 
 // Check returns ErrMissing, with the first missing file, where the schema is older than this build.
 // It only reads.
@@ -102,6 +104,9 @@ func (m Migrations) Apply(ctx context.Context, url string) error {
 	if err != nil {
 		return fmt.Errorf("reading the Postgres URL: %w", err)
 	}
+	// goose quotes nothing, so its table is named without a schema. A search path is bound to the
+	// session: migrations go to Postgres itself, not through PgBouncer.
+	cfg.RuntimeParams["search_path"] = pgx.Identifier{m.Schema}.Sanitize()
 	db := stdlib.OpenDB(*cfg)
 	defer func() { _ = db.Close() }()
 	unlock, err := m.lock(ctx, db)
@@ -112,7 +117,7 @@ func (m Migrations) Apply(ctx context.Context, url string) error {
 	if _, err := db.ExecContext(ctx, In(m.Schema, "CREATE SCHEMA IF NOT EXISTS {schema}")); err != nil {
 		return fmt.Errorf("making schema %s: %w", m.Schema, err)
 	}
-	store, err := database.NewStore(database.DialectPostgres, m.table())
+	store, err := database.NewStore(database.DialectPostgres, m.unqualified())
 	if err != nil {
 		return fmt.Errorf("preparing migrations of %s: %w", m.Schema, err)
 	}
