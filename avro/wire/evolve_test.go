@@ -36,7 +36,7 @@ func later(t *testing.T, text string) string {
 	return next
 }
 
-func both(t *testing.T) (r *registry, c *Codec, now, next string) {
+func both(t *testing.T) (r *fakeRegistry, c *Codec, now, next string) {
 	t.Helper()
 	r = newRegistry(t)
 	r.register(t)

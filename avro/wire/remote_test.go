@@ -24,8 +24,8 @@ import (
 
 const prefix = "test."
 
-// registry is a real registry's protocol in memory, with what a test wants to count and to break.
-type registry struct {
+// fakeRegistry is a real registry's protocol in memory, with what a test wants to count and to break.
+type fakeRegistry struct {
 	*srfake.Registry
 	server *httptest.Server
 	calls  atomic.Int64
@@ -35,9 +35,9 @@ type registry struct {
 	clock time.Time
 }
 
-func newRegistry(t *testing.T) *registry {
+func newRegistry(t *testing.T) *fakeRegistry {
 	t.Helper()
-	r := &registry{Registry: srfake.NewRegistry(), clock: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)}
+	r := &fakeRegistry{Registry: srfake.NewRegistry(), clock: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)}
 	r.server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
 		r.calls.Add(1)
 		if instead := r.before.Load(); instead != nil {
@@ -50,7 +50,7 @@ func newRegistry(t *testing.T) *registry {
 	return r
 }
 
-func (r *registry) answer(status int, body string) {
+func (r *fakeRegistry) answer(status int, body string) {
 	h := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.WriteHeader(status)
 		_, _ = w.Write([]byte(body))
@@ -58,33 +58,33 @@ func (r *registry) answer(status int, body string) {
 	r.before.Store(&h)
 }
 
-func (r *registry) now() time.Time {
+func (r *fakeRegistry) now() time.Time {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.clock
 }
 
-func (r *registry) pass(d time.Duration) {
+func (r *fakeRegistry) pass(d time.Duration) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.clock = r.clock.Add(d)
 }
 
-func (r *registry) codec(t *testing.T, cache string) *Codec {
+func (r *fakeRegistry) codec(t *testing.T, cache string) *Codec {
 	t.Helper()
 	c, err := New(Config{Registry: r.server.URL, Prefix: prefix, Cache: cache, Now: r.now})
 	require.NoError(t, err)
 	return c
 }
 
-func (r *registry) registrar(t *testing.T) *Registrar {
+func (r *fakeRegistry) registrar(t *testing.T) *Registrar {
 	t.Helper()
 	g, err := NewRegistrar(r.server.URL, prefix, topic.Table(topic.PartitionsDefault, "skyslope"))
 	require.NoError(t, err)
 	return g
 }
 
-func (r *registry) register(t *testing.T) {
+func (r *fakeRegistry) register(t *testing.T) {
 	t.Helper()
 	_, err := r.registrar(t).Register(t.Context(), schema.All())
 	require.NoError(t, err)

@@ -62,7 +62,8 @@ func (s *set) types(b *bytes.Buffer) {
 	for _, name := range s.events() {
 		fmt.Fprintf(b, "\t\tType%s,\n", name)
 	}
-	b.WriteString("\t}\n}\n\n// New returns an empty event of a type, and false where this build does not know the type.\n" +
+	b.WriteString("\t}\n}\n\n" +
+		"// New returns an empty event of a type, and false where this build does not know the type.\n" +
 		"func New(t Type) (Message, bool) {\n\tswitch t {\n")
 	for _, name := range s.events() {
 		fmt.Fprintf(b, "\tcase Type%s:\n\t\treturn new(%s), true\n", name, name)
