@@ -13,6 +13,13 @@ import (
 	"time"
 )
 
+// The file is written anew when it is growth times as long as it was then, and growthMin at least:
+// a pause of some 100 ms now and then, against a disk that fills with outdated lines.
+const (
+	growth    = 8
+	growthMin = 64 << 20
+)
+
 // line is one line of the file: a record after one change. The last line of a record counts.
 type line struct {
 	Account  string         `json:"account,omitempty"`
@@ -29,8 +36,8 @@ type line struct {
 
 // load reads the file's lines in order. A last line without its end is what a killed process left
 // half written: nobody was told of that change, and it is dropped.
-func (s *Store) load(path string) error {
-	f, err := os.Open(path) //nolint:gosec // G304: the operator's own state file
+func (s *Store) load() error {
+	f, err := os.Open(s.path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
@@ -64,15 +71,16 @@ func (s *Store) load(path string) error {
 }
 
 // rewrite replaces the file by one line per record, and opens it for what follows.
-func (s *Store) rewrite(path string) error {
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+func (s *Store) rewrite() error {
+	if err := os.MkdirAll(filepath.Dir(s.path), 0o700); err != nil {
 		return err
 	}
-	next := path + ".next"
-	f, err := os.OpenFile(next, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600) //nolint:gosec // G304: as load
+	next := s.path + ".next"
+	f, err := os.OpenFile(next, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600) //nolint:gosec // G304: the operator's own state file
 	if err != nil {
 		return err
 	}
+	size := int64(0)
 	out := bufio.NewWriter(f)
 	for where, b := range s.buckets {
 		for _, id := range b.order {
@@ -85,17 +93,25 @@ func (s *Store) rewrite(path string) error {
 			if err != nil {
 				return errors.Join(err, f.Close())
 			}
-			s.size += int64(len(text))
+			size += int64(len(text))
 		}
 	}
-	if err := errors.Join(out.Flush(), os.Rename(next, path)); err != nil {
+	err = out.Flush()
+	if err == nil {
+		err = os.Rename(next, s.path) // only what is whole takes the place of what was
+	}
+	if err != nil {
 		return errors.Join(err, f.Close())
 	}
-	s.file = f
+	if s.file != nil {
+		_ = s.file.Close() // it has no name any more
+	}
+	s.file, s.size, s.full = f, size, max(growthMin, growth*size)
 	return nil
 }
 
-// append writes one whole line or, where the disk refuses a part of it, none.
+// append writes one whole line or, where the disk refuses a part of it, none. A file that has grown
+// far beyond what it holds is written anew first.
 func (s *Store) append(k Key, r Record) error {
 	if s.file == nil {
 		return nil
@@ -103,6 +119,11 @@ func (s *Store) append(k Key, r Record) error {
 	text, err := s.encode(k, r, nil)
 	if err != nil {
 		return err
+	}
+	if s.size >= s.full {
+		if err := s.rewrite(); err != nil {
+			return err
+		}
 	}
 	if _, err := s.file.WriteAt(text, s.size); err != nil {
 		return errors.Join(err, s.file.Truncate(s.size))

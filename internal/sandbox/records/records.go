@@ -48,8 +48,10 @@ type Store struct {
 	mu      sync.RWMutex
 	buckets map[Key]*bucket // by account and kind
 	lastID  int64
-	file    *os.File // nil = in memory only
+	path    string   // empty = in memory only
+	file    *os.File // open at path
 	size    int64    // bytes of whole lines in file
+	full    int64    // size at which the file is written anew
 	closed  bool
 }
 
@@ -65,14 +67,14 @@ var ErrClosed = errors.New("the sandbox is closed")
 // Open reads path, which need not exist, and writes it anew without what is outdated. An empty path
 // keeps everything in memory.
 func Open(path string, clock func() time.Time) (*Store, error) {
-	s := &Store{clock: clock, buckets: map[Key]*bucket{}}
+	s := &Store{clock: clock, buckets: map[Key]*bucket{}, path: path}
 	if path == "" {
 		return s, nil
 	}
-	if err := s.load(path); err != nil {
+	if err := s.load(); err != nil {
 		return nil, fmt.Errorf("reading the sandbox's state %s: %w", path, err)
 	}
-	if err := s.rewrite(path); err != nil {
+	if err := s.rewrite(); err != nil {
 		return nil, fmt.Errorf("writing the sandbox's state %s: %w", path, err)
 	}
 	return s, nil
