@@ -68,7 +68,7 @@ func (s *session) claim(ctx context.Context, assigned map[string]map[int32]kgo.O
 			s.wake()
 		}
 		s.mu.Unlock()
-		p.log().Info("partition.claimed", observe.Offset(p.next), observe.Attempt(int(c.Epoch)))
+		p.log().Info("partition.claimed", observe.Offset(p.next))
 	}
 	s.join()
 	return assigned, nil
