@@ -46,6 +46,7 @@ ON CONFLICT (tenant, vendor, name) DO UPDATE
 DELETE FROM {schema}.account WHERE tenant = $1 AND vendor = $2 AND name = $3`
 
 	// Another credential starts without the old one's tokens.
+	//nolint:gosec // G101: a statement, not a secret
 	sqlPutCredential = `
 INSERT INTO {schema}.credential (tenant, vendor, account, sealed, source)
 VALUES ($1, $2, $3, $4, $5)

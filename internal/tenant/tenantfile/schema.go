@@ -79,6 +79,8 @@ type breach struct {
 	key    string   // the key itself, where it is the trouble
 	what   string
 	remedy string
+	// misplaced is set where at is not known.
+	misplaced bool
 }
 
 // breaches holds a value against the schema and returns everything that does not fit. secret keeps
@@ -92,29 +94,65 @@ func (s *schema) breaches(v any, secret bool) []breach {
 	if !ok {
 		return []breach{{what: "the value cannot be checked", remedy: "write plain YAML"}}
 	}
-	return s.leaves(failed, secret)
+	all := s.leaves(failed, secret)
+	for i, b := range all {
+		if b.misplaced {
+			all[i].at = holder(v, nil, b.key)
+		}
+	}
+	return all
+}
+
+// holder is the place of the first object that has a key. The validator says where a value is, but
+// not where a bad key is: its place for propertyNames is overwritten before anyone can read it.
+func holder(v any, at []string, key string) []string {
+	switch v := v.(type) {
+	case map[string]any:
+		if _, ok := v[key]; ok {
+			return at
+		}
+		for _, k := range slices.Sorted(maps.Keys(v)) {
+			if found := holder(v[k], append(at, k), key); found != nil {
+				return slices.Clone(found)
+			}
+		}
+	case []any:
+		for i, e := range v {
+			if found := holder(e, append(at, strconv.Itoa(i)), key); found != nil {
+				return slices.Clone(found)
+			}
+		}
+	}
+	return nil
 }
 
 func (s *schema) leaves(e *jsonschema.ValidationError, secret bool) (out []breach) {
 	switch k := e.ErrorKind.(type) {
 	case *kind.AdditionalProperties:
 		for _, name := range k.Properties {
-			out = append(out, breach{e.InstanceLocation, name, fmt.Sprintf("unknown key %q", name), instead(name, s.known(e.SchemaURL))})
+			out = append(out, breach{
+				at: e.InstanceLocation, key: name, what: fmt.Sprintf("unknown key %q", name), remedy: instead(name, s.known(e.SchemaURL)),
+			})
 		}
 		return out
 	case *kind.Required:
 		for _, name := range k.Missing {
-			out = append(out, breach{e.InstanceLocation, "", name + " is missing", "add " + name})
+			out = append(out, breach{at: e.InstanceLocation, what: name + " is missing", remedy: "add " + name})
 		}
 		return out
 	case *kind.PropertyNames:
-		return []breach{{e.InstanceLocation, k.Property, fmt.Sprintf("key %q is not one of those known", k.Property), instead(k.Property, allowed(e))}}
+		return []breach{{
+			key: k.Property, misplaced: true,
+			what: fmt.Sprintf("key %q is not one of those known", k.Property), remedy: instead(k.Property, allowed(e)),
+		}}
 	case *kind.AnyOf, *kind.OneOf, *kind.Not, *kind.Contains:
-		return []breach{{e.InstanceLocation, "", "the value has none of the forms that are allowed", "see the destination's or vendor's page"}}
+		return []breach{{
+			at: e.InstanceLocation, what: "the value has none of the forms that are allowed", remedy: "see the destination's or vendor's page",
+		}}
 	}
 	if len(e.Causes) == 0 {
 		what, remedy := say(e.ErrorKind, secret)
-		return []breach{{e.InstanceLocation, "", what, remedy}}
+		return []breach{{at: e.InstanceLocation, what: what, remedy: remedy}}
 	}
 	for _, c := range e.Causes {
 		out = append(out, s.leaves(c, secret)...)
@@ -164,7 +202,10 @@ func (s *schema) known(url string) []string {
 func say(k jsonschema.ErrorKind, secret bool) (what, remedy string) {
 	switch k := k.(type) {
 	case *kind.Type:
-		return "the value is a " + k.Got, "write a " + strings.Join(k.Want, " or ")
+		if (k.Got == "number" || k.Got == "boolean") && slices.Equal(k.Want, []string{"string"}) {
+			return "the value is " + article(k.Got), "put it into quotes"
+		}
+		return "the value is " + article(k.Got), "write " + article(strings.Join(k.Want, " or "))
 	case *kind.Enum:
 		words := make([]string, 0, len(k.Want))
 		for _, w := range k.Want {
@@ -181,9 +222,9 @@ func say(k jsonschema.ErrorKind, secret bool) (what, remedy string) {
 		return fmt.Sprintf("%q does not have its form", k.Got), "it must match " + k.Want
 	case *kind.Format:
 		if secret {
-			return "the value does not have its form", "write a " + k.Want
+			return "the value does not have its form", "write " + article(k.Want)
 		}
-		return fmt.Sprintf("%v does not have its form", k.Got), "write a " + k.Want
+		return fmt.Sprintf("%v does not have its form", k.Got), "write " + article(k.Want)
 	case *kind.FalseSchema:
 		return "nothing may stand here", "remove it"
 	}
@@ -191,6 +232,16 @@ func say(k jsonschema.ErrorKind, secret bool) (what, remedy string) {
 		return "the value does not fit", "see the vendor's page"
 	}
 	return k.LocalizedString(message.NewPrinter(language.English)), "correct the value"
+}
+
+func article(noun string) string {
+	switch {
+	case noun == "null":
+		return "nothing"
+	case strings.ContainsRune("aeiou", rune(noun[0])):
+		return "an " + noun
+	}
+	return "a " + noun
 }
 
 // number turns integers into what a schema's validator knows.

@@ -78,6 +78,7 @@ func shallow(tokens token.Tokens) error {
 			depth++
 		case token.SequenceEndType, token.MappingEndType:
 			depth--
+		default: // no bracket
 		}
 		if t.Type == token.SequenceEntryType || t.Type == token.MappingKeyType {
 			entries++ // - - - on one line
@@ -125,7 +126,7 @@ func (d *document) value(n ast.Node, at string, depth int) (any, error) {
 	case *ast.IntegerNode:
 		return integer(n)
 	}
-	return nil, &badYAML{at: n.GetToken().Position, what: fmt.Sprintf("a %s is not understood here: write the value out", kindOf(n))}
+	return nil, &badYAML{at: n.GetToken().Position, what: kindOf(n) + " is not understood here: write the value out"}
 }
 
 func integer(n *ast.IntegerNode) (any, error) {
@@ -173,15 +174,15 @@ func isTagged(n ast.Node) bool {
 func kindOf(n ast.Node) string {
 	switch n.(type) {
 	case *ast.AnchorNode:
-		return "anchor (&)"
+		return "an anchor (&)"
 	case *ast.AliasNode:
-		return "alias (*)"
+		return "an alias (*)"
 	case *ast.TagNode:
-		return "tag (!)"
+		return "a tag (!)"
 	case *ast.InfinityNode, *ast.NanNode:
-		return "number without a value"
+		return "a number without a value"
 	}
-	return "construct"
+	return "a construct"
 }
 
 // pointer is a JSON pointer of keys and indexes.
