@@ -7,8 +7,10 @@ import (
 
 	"conveyance/avro/topic"
 	"conveyance/consumers"
+	"conveyance/consumers/followupboss"
 	"conveyance/consumers/timeline"
 	"conveyance/consumers/warehouse"
+	"conveyance/internal/tenant"
 )
 
 // Destinations returns every destination. Two of one name are an error. vendors are those whose
@@ -20,6 +22,14 @@ func Destinations(vendors ...string) ([]consumers.Destination, error) {
 		told = append(told, topic.Snapshots(v))
 	}
 	return build(
+		consumers.Destination{
+			Name: followupboss.Name, Vendor: followupboss.Name, Topics: canonical, Migrations: followupboss.Migrations(),
+			SettingsSchema: followupboss.SettingsSchema(), AccountSchema: followupboss.AccountSchema(),
+			Adapter: func(d consumers.Deps) (consumers.Adapter, error) {
+				return followupboss.New(d.Pool, d.Schema, d.HTTP), nil
+			},
+			Checker: func(d consumers.Deps) tenant.Checker { return followupboss.New(d.Pool, d.Schema, d.HTTP) },
+		},
 		consumers.Destination{
 			Name: warehouse.Name, Topics: canonical, Migrations: warehouse.Migrations(),
 			Projection: func(d consumers.Deps) (consumers.Projection, error) { return warehouse.New(d.Schema), nil },

@@ -1,0 +1,31 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"strings"
+
+	"conveyance/internal/bench"
+)
+
+type benchCmd struct {
+	Names   []string `arg:"" optional:"" help:"Which; default: all."`
+	Records int      `help:"Records per benchmark." default:"100000"`
+	Rounds  int      `help:"Rounds of each side, in turn; the best of each counts." default:"3"`
+}
+
+// Help is shown by bench --help.
+func (benchCmd) Help() string {
+	return "Benchmarks: " + strings.Join(bench.Names(), ", ") + ".\n\nExample: conveyance bench translate"
+}
+
+// Run measures.
+func (c *benchCmd) Run(ctx context.Context, g *globals) error {
+	return bench.Run(ctx, bench.Options{
+		Names: c.Names, Records: c.Records, Rounds: c.Rounds, Notes: g.errOut,
+		Report: func(r bench.Result) error {
+			return g.print(r, func(w io.Writer) { _, _ = fmt.Fprintln(w, r) })
+		},
+	})
+}

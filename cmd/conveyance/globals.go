@@ -1,0 +1,145 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+	"go.uber.org/zap"
+
+	"conveyance/avro/topic"
+	"conveyance/avro/wire"
+	"conveyance/internal/observe"
+	"conveyance/internal/postgres"
+)
+
+// globals are the settings of every command: flag, environment and help are one declaration.
+type globals struct {
+	Kafka       string `env:"CONVEYANCE_KAFKA" help:"Kafka's bootstrap addresses, separated by commas. Default: those of the running up." placeholder:"HOST:PORT"`
+	RegistryURL string `name:"registry" env:"CONVEYANCE_REGISTRY" help:"Schema registry. Default: that of the running up." placeholder:"URL"`
+	PostgresURL string `name:"postgres" env:"CONVEYANCE_POSTGRES" help:"Postgres. Default: that of the running up. A password belongs into the environment or ~/.pgpass." placeholder:"URL"`
+	TopicPrefix string `env:"CONVEYANCE_TOPIC_PREFIX" help:"Stands before every topic, group and subject." default:"${prefix}"`
+	Dir         string `env:"CONVEYANCE_DIR" help:"Folder of the running up, whose up.json names the addresses." default:".conveyance" type:"path"`
+	JSON        bool   `help:"One JSON object per line on stdout."`
+	LogLevel    string `env:"CONVEYANCE_LOG_LEVEL" help:"debug, info, warn or error; logs go to stderr." default:"info" enum:"debug,info,warn,error"`
+
+	out, errOut io.Writer `kong:"-"`
+}
+
+// upFile is the content of <dir>/up.json and up's first line with --json.
+type upFile struct {
+	Kind        string              `json:"kind"`
+	Kafka       string              `json:"kafka"`
+	Registry    string              `json:"registry"`
+	Postgres    string              `json:"postgres"`
+	HTTP        string              `json:"http"`
+	Sandbox     string              `json:"sandbox"`
+	TopicPrefix string              `json:"topic_prefix"`
+	PID         int                 `json:"pid"`
+	Processes   map[string]int      `json:"processes"`
+	Tenants     map[string]upTenant `json:"tenants"`
+}
+
+type upTenant struct {
+	Accounts map[string]upAccount `json:"accounts"`
+}
+
+type upAccount struct {
+	Webhook string `json:"webhook,omitempty"`
+	Secret  string `json:"secret,omitempty"`
+}
+
+func readUp(dir string) (upFile, error) {
+	var up upFile
+	text, err := os.ReadFile(filepath.Join(dir, "up.json"))
+	if err != nil {
+		return up, err
+	}
+	if err := json.Unmarshal(text, &up); err != nil {
+		return up, fmt.Errorf("reading %s: %w", filepath.Join(dir, "up.json"), err)
+	}
+	return up, nil
+}
+
+// need says which addresses a command cannot do without.
+type need uint8
+
+const (
+	needKafka need = 1 << iota
+	needRegistry
+	needPostgres
+)
+
+// resolve fills the addresses that were not given from the running up, and names every one that is
+// still missing at once.
+func (g *globals) resolve(n need) error {
+	up, err := readUp(g.Dir)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	var missing []string
+	for _, s := range []struct {
+		need  need
+		value *string
+		up    string
+		flag  string
+		env   string
+	}{
+		{needKafka, &g.Kafka, up.Kafka, "--kafka", "CONVEYANCE_KAFKA"},
+		{needRegistry, &g.RegistryURL, up.Registry, "--registry", "CONVEYANCE_REGISTRY"},
+		{needPostgres, &g.PostgresURL, up.Postgres, "--postgres", "CONVEYANCE_POSTGRES"},
+	} {
+		if *s.value == "" {
+			*s.value = s.up
+		}
+		if *s.value == "" && n&s.need != 0 {
+			missing = append(missing, s.flag+" (or "+s.env+")")
+		}
+	}
+	if len(missing) > 0 {
+		return fmt.Errorf("%d settings are missing: %s; or run this in the folder of a running up (no %s here)",
+			len(missing), strings.Join(missing, ", "), filepath.Join(g.Dir, "up.json"))
+	}
+	return nil
+}
+
+func (g *globals) seeds() []string { return strings.Split(g.Kafka, ",") }
+
+// open resolves and opens Postgres.
+func (g *globals) open(ctx context.Context, name string) (*pgxpool.Pool, error) {
+	if err := g.resolve(needPostgres); err != nil {
+		return nil, err
+	}
+	return postgres.Open(ctx, g.PostgresURL, "conveyance "+name)
+}
+
+func (g *globals) codec() (*wire.Codec, error) {
+	return wire.New(wire.Config{Registry: g.RegistryURL, Prefix: g.TopicPrefix})
+}
+
+func (g *globals) logger(component string) (*zap.Logger, error) {
+	return observe.NewLogger(component, g.LogLevel)
+}
+
+// print writes one JSON line, or calls text.
+func (g *globals) print(v any, text func(io.Writer)) error {
+	if !g.JSON {
+		text(g.out)
+		return nil
+	}
+	enc := json.NewEncoder(g.out)
+	enc.SetEscapeHTML(false)
+	return enc.Encode(v)
+}
+
+// topicTable is every topic of the vendors and destinations that this build has.
+func (g *globals) topicTable(partitions int) []topic.Topic {
+	return topic.Table(partitions, vendorNames()...)
+}

@@ -1,0 +1,135 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/goccy/go-yaml"
+
+	"conveyance/internal/devstack"
+	"conveyance/internal/sandbox"
+)
+
+type sandboxCmd struct {
+	Listen    string  `help:"Address to serve on; control has no credentials, so keep it on the loopback." default:"127.0.0.1:8090"`
+	Tenants   string  `help:"Folder of tenant files whose accounts the vendors know. Default: two invented brokerages, written to --dir." placeholder:"DIR" type:"path"`
+	State     string  `help:"File that keeps the vendors' records. Default: in memory." placeholder:"FILE" type:"path"`
+	Seed      int64   `help:"Seed of a story that is asked for without one." default:"7"`
+	TimeScale float64 `help:"How much faster the vendors' time runs: sessions end, quotas' windows slide." default:"1"`
+}
+
+// Help is shown by sandbox --help.
+func (sandboxCmd) Help() string {
+	return `Serves each vendor's own paths below its name, and control below /_control.
+
+Example: conveyance sandbox & curl -s 127.0.0.1:8090/_control/truth`
+}
+
+// Run serves until ctx ends.
+func (c *sandboxCmd) Run(ctx context.Context, g *globals) error {
+	log, err := g.logger("sandbox")
+	if err != nil {
+		return err
+	}
+	folder := c.Tenants
+	if folder == "" {
+		if folder, err = devstack.WriteBrokerages(g.Dir, "http://"+c.Listen); err != nil {
+			return err
+		}
+		_, _ = fmt.Fprintf(g.errOut, "credentials of the brokerages: %s\n", filepath.Join(g.Dir, "secrets"))
+	}
+	tenants, err := sandboxTenants(folder)
+	if err != nil {
+		return err
+	}
+	s, err := sandbox.New(sandbox.Options{
+		Tenants: tenants, Seed: c.Seed, TimeScale: c.TimeScale, StateFile: c.State, Log: log,
+	})
+	if err != nil {
+		return err
+	}
+	if err := serve(ctx, c.Listen, s.Handler()); err != nil {
+		_ = s.Close()
+		return err
+	}
+	return s.Close()
+}
+
+// sandboxTenant is what the simulated vendors need of a tenant file. It is read apart from
+// internal/tenant: the judge shares no code with the product.
+type sandboxTenant struct {
+	Tenant   string `yaml:"tenant"`
+	Name     string `yaml:"name"`
+	Accounts []struct {
+		Vendor     string `yaml:"vendor"`
+		Name       string `yaml:"name"`
+		ExternalID string `yaml:"external_id"`
+		Credential struct {
+			File string `yaml:"file"`
+		} `yaml:"credential"`
+	} `yaml:"accounts"`
+	Adapters struct {
+		FollowUpBoss struct {
+			EffectsFrom time.Time `yaml:"effects_from"`
+			Settings    struct {
+				Stages        map[string]string `yaml:"stages"`
+				DealStages    map[string]string `yaml:"deal_stages"`
+				CreateMissing *bool             `yaml:"create_missing"`
+				ForwardOnly   bool              `yaml:"forward_only"`
+				AssignAgents  bool              `yaml:"assign_agents"`
+			} `yaml:"settings"`
+		} `yaml:"followupboss"`
+	} `yaml:"adapters"`
+}
+
+func sandboxTenants(folder string) ([]sandbox.Tenant, error) {
+	files, err := filepath.Glob(filepath.Join(folder, "*.yaml"))
+	if err != nil {
+		return nil, err
+	}
+	if len(files) == 0 {
+		return nil, fmt.Errorf("no tenant files (*.yaml) in %s", folder)
+	}
+	var all []sandbox.Tenant
+	for _, file := range files {
+		t, err := readSandboxTenant(file)
+		if err != nil {
+			return nil, fmt.Errorf("reading %s: %w", file, err)
+		}
+		all = append(all, t)
+	}
+	return all, nil
+}
+
+func readSandboxTenant(file string) (sandbox.Tenant, error) {
+	text, err := os.ReadFile(file) //nolint:gosec // G304: named on the command line
+	if err != nil {
+		return sandbox.Tenant{}, err
+	}
+	var y sandboxTenant
+	if err := yaml.Unmarshal(text, &y); err != nil {
+		return sandbox.Tenant{}, err
+	}
+	fub := y.Adapters.FollowUpBoss
+	t := sandbox.Tenant{ID: y.Tenant, Name: y.Name, FollowUpBoss: sandbox.FUBConfig{
+		Stages: fub.Settings.Stages, DealStages: fub.Settings.DealStages,
+		CreateMissing: fub.Settings.CreateMissing == nil || *fub.Settings.CreateMissing,
+		ForwardOnly:   fub.Settings.ForwardOnly, AssignAgents: fub.Settings.AssignAgents, EffectsFrom: fub.EffectsFrom,
+	}}
+	for _, a := range y.Accounts {
+		secret, err := os.ReadFile(filepath.Join(filepath.Dir(file), a.Credential.File)) //nolint:gosec // G304: named by the tenant file
+		if err != nil {
+			return t, fmt.Errorf("reading the credential of %s/%s: %w", a.Vendor, a.Name, err)
+		}
+		account := sandbox.Account{Vendor: a.Vendor, Name: a.Name, ExternalID: a.ExternalID}
+		if err := json.Unmarshal(secret, &account.Credential); err != nil {
+			return t, fmt.Errorf("reading the credential of %s/%s: %w", a.Vendor, a.Name, err)
+		}
+		t.Accounts = append(t.Accounts, account)
+	}
+	return t, nil
+}

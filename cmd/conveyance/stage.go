@@ -1,0 +1,172 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"go.uber.org/zap"
+
+	"conveyance/avro/wire"
+	"conveyance/internal/budget"
+	"conveyance/internal/fleet"
+	"conveyance/internal/observe"
+	"conveyance/internal/postgres"
+	"conveyance/internal/stream"
+	"conveyance/internal/tenant"
+	"conveyance/internal/vendorhttp"
+)
+
+// stageFlags are the settings of every stage.
+type stageFlags struct {
+	Listen        string `env:"CONVEYANCE_LISTEN" help:"Address of /healthz, /readyz and /metrics." default:"127.0.0.1:0"`
+	InstanceID    string `env:"CONVEYANCE_INSTANCE_ID" help:"Static group membership: unique per replica and stable over restarts, for example the pod's name."`
+	SealingKey    string `env:"CONVEYANCE_SEALING_KEY" help:"File of the key that opens the stored credentials." placeholder:"FILE" type:"path"`
+	AllowLoopback bool   `env:"CONVEYANCE_ALLOW_LOOPBACK" help:"Let accounts live on this machine: for simulated vendors."`
+	SchemaCache   string `env:"CONVEYANCE_SCHEMA_CACHE" help:"File that keeps schema ids over a restart, so that the stage starts while the registry is down." placeholder:"FILE" type:"path"`
+}
+
+// environs is what a stage works with.
+type environs struct {
+	g       *globals
+	flags   stageFlags
+	name    string
+	log     *zap.Logger
+	pool    *pgxpool.Pool
+	codec   *wire.Codec
+	tenants *tenant.Store
+	http    *vendorhttp.Client
+	budget  *budget.Shared
+	metrics *prometheus.Registry
+	fleet   *fleet.Fleet
+}
+
+// part is something that a stage runs until its context ends.
+type part struct {
+	name  string
+	run   func(context.Context) error
+	ready func() error // nil = always
+}
+
+// runStage opens what a stage needs, builds its parts and runs them; the first that fails ends all.
+// schemas are those whose migrations must be there.
+func runStage(
+	ctx context.Context, g *globals, flags stageFlags, name string, schemas []string,
+	build func(context.Context, *environs) ([]part, error),
+) error {
+	if err := g.resolve(needKafka | needRegistry | needPostgres); err != nil {
+		return err
+	}
+	log, err := g.logger(name)
+	if err != nil {
+		return err
+	}
+	if err := checkMigrations(ctx, g.PostgresURL, append(schemas, tenant.Schema)...); err != nil {
+		return err
+	}
+	rt, err := openEnvirons(ctx, g, flags, name, log)
+	if err != nil {
+		return err
+	}
+	defer rt.close()
+	parts, err := build(ctx, rt)
+	if err != nil {
+		return err
+	}
+	return rt.serve(ctx, parts)
+}
+
+func openEnvirons(ctx context.Context, g *globals, flags stageFlags, name string, log *zap.Logger) (*environs, error) {
+	rt := &environs{g: g, flags: flags, name: name, log: log, metrics: observe.NewRegistry()}
+	var err error
+	if rt.pool, err = postgres.Open(ctx, g.PostgresURL, "conveyance "+name); err != nil {
+		return nil, err
+	}
+	if rt.codec, err = wire.New(wire.Config{Registry: g.RegistryURL, Prefix: g.TopicPrefix, Cache: flags.SchemaCache}); err != nil {
+		return nil, err
+	}
+	var sealer tenant.Sealer
+	if flags.SealingKey != "" {
+		if sealer, err = tenant.ReadSealingKey(flags.SealingKey); err != nil {
+			return nil, err
+		}
+	}
+	if rt.tenants, err = tenant.Open(ctx, rt.pool, tenant.Schema, sealer); err != nil {
+		return nil, err
+	}
+	rt.fleet = fleet.New(rt.pool, tenant.Schema)
+	rt.budget = budget.New(rt.pool, tenant.Schema, budget.Config{Quotas: quotas()})
+	rt.http, err = vendorhttp.New(vendorhttp.Config{
+		AllowLoopback: flags.AllowLoopback, Budget: rt.budget, Metrics: rt.metrics,
+		Health: rt.tenants.SetHealth,
+	})
+	return rt, err
+}
+
+func (rt *environs) close() {
+	rt.http.Close()
+	rt.tenants.Close()
+	rt.pool.Close()
+	_ = rt.log.Sync() // stderr cannot always be synced
+}
+
+// serve runs the parts beside the health endpoints until one fails or ctx ends.
+func (rt *environs) serve(ctx context.Context, parts []part) error {
+	checks := map[string]func() error{}
+	for _, p := range parts {
+		if p.ready != nil {
+			checks[p.name] = p.ready
+		}
+	}
+	server, err := observe.Serve(ctx, rt.flags.Listen, rt.metrics, checks)
+	if err != nil {
+		return err
+	}
+	defer server.Close()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	beats := make(chan struct{})
+	go func() {
+		defer close(beats)
+		rt.fleet.Beat(ctx, fleet.Self(rt.name, server.Addr(), build()), rt.log)
+	}()
+	rt.log.Info("stage.started", zap.String("http", server.Addr()))
+	ended := make(chan error, len(parts))
+	for _, p := range parts {
+		go func() {
+			if err := p.run(ctx); err != nil {
+				ended <- fmt.Errorf("running %s: %w", p.name, err)
+				return
+			}
+			ended <- nil
+		}()
+	}
+	var first error
+	for range parts {
+		if err := <-ended; err != nil && first == nil {
+			first = err
+		}
+		cancel() // a stage is whole or not at all
+	}
+	<-beats
+	return first
+}
+
+// group lists the group and returns its engine's settings.
+func (rt *environs) group(ctx context.Context, name string, topics []string, keyed bool) (stream.Config, error) {
+	err := rt.fleet.Join(ctx, fleet.Group{Name: name, Schema: name, Topics: topics, Keyed: keyed})
+	return stream.Config{
+		Group: name, Topics: topics, Prefix: rt.g.TopicPrefix, InstanceID: rt.flags.InstanceID,
+	}, err
+}
+
+func (rt *environs) kafka() []kgo.Opt {
+	return []kgo.Opt{kgo.SeedBrokers(rt.g.seeds()...), kgo.ClientID("conveyance-" + strings.ReplaceAll(rt.name, " ", "-"))}
+}
+
+func (rt *environs) deps() stream.Deps {
+	return stream.Deps{Kafka: rt.kafka(), Pool: rt.pool, Codec: rt.codec, Log: rt.log, Metrics: rt.metrics}
+}

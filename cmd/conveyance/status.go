@@ -1,0 +1,219 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"golang.org/x/sync/errgroup"
+
+	"conveyance/internal/fleet"
+	"conveyance/internal/ledger"
+	"conveyance/internal/tenant"
+	"conveyance/internal/verdict"
+	"conveyance/processors/fetch"
+)
+
+type statusCmd struct {
+	Fail bool `help:"Exit 3 where a person is needed: parked records, refused accounts, dead groups."`
+}
+
+// Help is shown by status --help.
+func (statusCmd) Help() string { return "Example: conveyance status --fail --json" }
+
+// statusOf is the whole picture, as --json prints it.
+type statusOf struct {
+	Processes []fleet.Process `json:"processes"`
+	Groups    []groupStatus   `json:"groups"`
+	Held      []heldStatus    `json:"held"`
+	Accounts  []accountStatus `json:"accounts"` // that a person should look at
+}
+
+type groupStatus struct {
+	Name       string   `json:"name"`
+	LagRecords int64    `json:"lag_records"`
+	LagSeconds *float64 `json:"lag_seconds"` // age of the oldest record not yet handled; null where there is none
+	DrainETA   *float64 `json:"drain_eta"`   // seconds at the pace of the last look; null where it stands still
+	Members    int      `json:"members"`     // live processes
+}
+
+type heldStatus struct {
+	Adapter string        `json:"adapter"`
+	Kind    string        `json:"kind"`
+	Cause   string        `json:"cause"`
+	Scope   verdict.Scope `json:"scope"`
+	Count   int64         `json:"count"`
+	Oldest  time.Time     `json:"oldest"`
+	NextTry *time.Time    `json:"next_try"`
+}
+
+type accountStatus struct {
+	Account string    `json:"account"`
+	State   string    `json:"state"` // refused or paused
+	Cause   string    `json:"cause"`
+	Since   time.Time `json:"since"`
+	Remedy  string    `json:"remedy"`
+}
+
+// Run prints the picture.
+func (c *statusCmd) Run(ctx context.Context, g *globals) error {
+	s, err := status(ctx, g)
+	if err != nil {
+		return err
+	}
+	if g.JSON {
+		err = g.print(s, nil)
+	} else {
+		err = printStatus(g, s)
+	}
+	if err == nil && c.Fail && s.needsPerson() {
+		return errFound
+	}
+	return err
+}
+
+func (s statusOf) needsPerson() bool {
+	return slices.ContainsFunc(s.Held, func(h heldStatus) bool { return h.Kind == "parked" }) ||
+		slices.ContainsFunc(s.Accounts, func(a accountStatus) bool { return a.State == "refused" }) ||
+		slices.ContainsFunc(s.Groups, func(g groupStatus) bool { return g.Members == 0 })
+}
+
+func status(ctx context.Context, g *globals) (s statusOf, err error) {
+	pool, err := g.open(ctx, "status")
+	if err != nil {
+		return s, err
+	}
+	defer pool.Close()
+	f := fleet.New(pool, tenant.Schema)
+	if s.Processes, err = f.Processes(ctx); err != nil {
+		return s, err
+	}
+	if s.Groups, err = groupStates(ctx, g, pool, f, s.Processes); err != nil {
+		return s, err
+	}
+	if s.Held, err = heldStates(ctx, pool); err != nil {
+		return s, err
+	}
+	s.Accounts, err = accountStates(ctx, pool)
+	return s, err
+}
+
+// groupStates says how far each group is behind the ends of its logs.
+func groupStates(ctx context.Context, g *globals, pool *pgxpool.Pool, f *fleet.Fleet, ps []fleet.Process) ([]groupStatus, error) {
+	if err := g.resolve(needKafka); err != nil {
+		return nil, err
+	}
+	groups, err := f.Groups(ctx)
+	if err != nil {
+		return nil, err
+	}
+	cl, err := kgo.NewClient(kgo.SeedBrokers(g.seeds()...))
+	if err != nil {
+		return nil, fmt.Errorf("reaching Kafka: %w", err)
+	}
+	defer cl.Close()
+	l := lagger{g, pool, kadm.NewClient(cl)}
+	out := make([]groupStatus, len(groups))
+	watch, ctx := errgroup.WithContext(ctx)
+	for i, gr := range groups {
+		watch.Go(func() (err error) {
+			out[i], err = l.status(ctx, gr)
+			for _, p := range ps {
+				if p.Alive && (p.Name == gr.Name || p.Name == "adapter "+gr.Name) {
+					out[i].Members++
+				}
+			}
+			return err
+		})
+	}
+	return out, watch.Wait()
+}
+
+func heldStates(ctx context.Context, pool *pgxpool.Pool) ([]heldStatus, error) {
+	out := []heldStatus{}
+	err := queues(ctx, pool, "", func(gr fleet.Group, q *ledger.Queue) error {
+		sums, err := q.Sums(ctx)
+		for _, s := range sums {
+			out = append(out, heldStatus{gr.Name, s.Kind.String(), s.Cause, s.Scope, s.Count, s.Oldest.UTC(), s.NextTry})
+		}
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	store, err := tenant.Open(ctx, pool, tenant.Schema, nil)
+	if err != nil {
+		return nil, err
+	}
+	defer store.Close()
+	stuck, err := fetch.NewDesk(pool, fetch.Schema, store, time.Now).Stuck(ctx, fetch.Filter{})
+	for _, r := range stuck {
+		h := heldStatus{Adapter: "fetch", Kind: r.Kind, Cause: r.Cause, Scope: r.Scope, Count: r.Count, NextTry: r.NextTry}
+		if r.Oldest != nil {
+			h.Oldest = *r.Oldest
+		}
+		out = append(out, h)
+	}
+	return out, err
+}
+
+func accountStates(ctx context.Context, pool *pgxpool.Pool) ([]accountStatus, error) {
+	store, err := tenant.Open(ctx, pool, tenant.Schema, nil)
+	if err != nil {
+		return nil, err
+	}
+	defer store.Close()
+	all, err := store.Tenants(ctx)
+	if err != nil {
+		return nil, err
+	}
+	out := []accountStatus{}
+	for _, t := range all {
+		for _, a := range t.Accounts {
+			switch {
+			case a.Health.Refused:
+				out = append(out, accountStatus{a.Key(), "refused", a.Health.Cause, a.Health.Since, "mend the credential and run conveyance tenant apply; it is tried by itself too"})
+			case a.Paused || t.Paused:
+				out = append(out, accountStatus{a.Key(), "paused", "paused by hand", a.Health.Since, "conveyance tenant resume " + t.ID})
+			}
+		}
+	}
+	return out, nil
+}
+
+func printStatus(g *globals, s statusOf) error {
+	return table(g.out, func(w *tabwriter.Writer) {
+		_, _ = fmt.Fprintln(w, "PROCESS\tPID\tUP\tHEALTH")
+		for _, p := range s.Processes {
+			state := "http://" + p.HTTP + "/readyz"
+			if !p.Alive {
+				state = "silent for " + ago(p.SeenAt)
+			}
+			_, _ = fmt.Fprintf(w, "%s\t%d\t%s\t%s\n", p.Name, p.PID, ago(p.UpSince), state)
+		}
+		_, _ = fmt.Fprintln(w, "\nGROUP\tLAG\tMEMBERS\t")
+		for _, gr := range s.Groups {
+			_, _ = fmt.Fprintf(w, "%s\t%d\t%d\t\n", gr.Name, gr.LagRecords, gr.Members)
+		}
+		_, _ = fmt.Fprintln(w)
+		if len(s.Held) == 0 && len(s.Accounts) == 0 {
+			_, _ = fmt.Fprintln(w, "nothing is held, and no account needs a person")
+			return
+		}
+		if len(s.Held) > 0 {
+			_, _ = fmt.Fprintln(w, "HELD BY\tKIND\tCAUSE\tRECORDS\tOLDEST\tNEXT TRY\tSCOPE")
+			for _, h := range s.Held {
+				_, _ = fmt.Fprintf(w, "%s\t%s\t%s\t%d\t%s\t%s\t%s\n", h.Adapter, h.Kind, h.Cause, h.Count, ago(h.Oldest), next(h.NextTry, false), h.Scope)
+			}
+		}
+		for _, a := range s.Accounts {
+			_, _ = fmt.Fprintf(w, "account %s is %s (%s) for %s: %s\n", a.Account, a.State, strings.TrimSpace(a.Cause), ago(a.Since), a.Remedy)
+		}
+	})
+}

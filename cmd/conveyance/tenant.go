@@ -1,0 +1,388 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"conveyance/consumers"
+	"conveyance/internal/fleet"
+	"conveyance/internal/ledger"
+	"conveyance/internal/observe"
+	"conveyance/internal/tenant"
+	"conveyance/internal/tenant/tenantfile"
+	"conveyance/internal/vendorhttp"
+	"conveyance/internal/verdict"
+)
+
+type tenantCmd struct {
+	SealingKey string `env:"CONVEYANCE_SEALING_KEY" help:"File of the key that seals credentials. Default: that of the running up." placeholder:"FILE" type:"path"`
+
+	Apply  tenantApplyCmd  `cmd:"" help:"Make the brokerages as their files say; all or none."`
+	Diff   tenantDiffCmd   `cmd:"" help:"Say what apply would change; exit 3 where something would."`
+	Check  tenantCheckCmd  `cmd:"" help:"Ask the vendors whether every account works as configured; exit 3 where one does not."`
+	Pause  tenantPauseCmd  `cmd:"" help:"Stop all effects and fetches of a brokerage, or one account's calls."`
+	Resume tenantResumeCmd `cmd:"" help:"End a pause; what was held flows, in order."`
+	List   tenantListCmd   `cmd:"" help:"List the brokerages, their accounts and how those are."`
+}
+
+// openTenants opens the store with the key that seals its credentials.
+func openTenants(ctx context.Context, g *globals, keyFile string) (*tenant.Store, *pgxpool.Pool, error) {
+	pool, err := g.open(ctx, "tenant")
+	if err != nil {
+		return nil, nil, err
+	}
+	var sealer tenant.Sealer
+	if keyFile != "" {
+		if sealer, err = tenant.ReadSealingKey(keyFile); err != nil {
+			pool.Close()
+			return nil, nil, err
+		}
+	}
+	store, err := tenant.Open(ctx, pool, tenant.Schema, sealer)
+	if err != nil {
+		pool.Close()
+		return nil, nil, err
+	}
+	return store, pool, nil
+}
+
+// key is the sealing key's file: the one given, else a running up's.
+func (c *tenantCmd) key(g *globals) (string, error) {
+	if c.SealingKey != "" {
+		return c.SealingKey, nil
+	}
+	file := (&stack{g: g}).sealingKeyFile()
+	if _, err := os.Stat(file); err != nil {
+		return "", errors.New("no sealing key: give --sealing-key FILE (or CONVEYANCE_SEALING_KEY)")
+	}
+	return file, nil
+}
+
+// contract is what tenant files are held against: the registers' schemas.
+func contract() tenantfile.Contract {
+	c := tenantfile.Contract{
+		Accounts: map[string][]byte{}, Adapters: map[string]tenantfile.Adapter{}, Env: os.LookupEnv,
+	}
+	for _, v := range vendors(nil) {
+		c.Accounts[v.Name] = v.AccountSchema
+	}
+	for _, d := range destinations() {
+		if d.Adapter == nil {
+			continue
+		}
+		c.Adapters[d.Name] = tenantfile.Adapter{Vendor: d.Vendor, Settings: d.SettingsSchema}
+		if d.AccountSchema != nil {
+			c.Accounts[d.Vendor] = d.AccountSchema
+		}
+	}
+	return c
+}
+
+func readTenants(path string) ([]tenant.Wanted, error) {
+	files, err := tenantfile.Load(path)
+	if err != nil {
+		return nil, err
+	}
+	return tenantfile.Read(files, contract())
+}
+
+type tenantApplyCmd struct {
+	File string `short:"f" help:"A tenant's file, or a folder of them." required:"" type:"path"`
+}
+
+// Help is shown by tenant apply --help.
+func (tenantApplyCmd) Help() string { return "Example: conveyance tenant apply -f .conveyance/tenants" }
+
+// Run applies and wakes what waited for a changed credential.
+func (c *tenantApplyCmd) Run(ctx context.Context, g *globals, of *tenantCmd) error {
+	key, err := of.key(g)
+	if err != nil {
+		return err
+	}
+	r, err := apply(ctx, g, c.File, key)
+	if err != nil {
+		return err
+	}
+	return printChanges(g, r.Changes, "changed")
+}
+
+func apply(ctx context.Context, g *globals, path, key string) (tenant.Result, error) {
+	wanted, err := readTenants(path)
+	if err != nil {
+		return tenant.Result{}, err
+	}
+	store, pool, err := openTenants(ctx, g, key)
+	if err != nil {
+		return tenant.Result{}, err
+	}
+	defer pool.Close()
+	defer store.Close()
+	r, err := store.Apply(ctx, wanted, actor())
+	if err != nil {
+		return r, err
+	}
+	return r, wake(ctx, pool, r.Wake...)
+}
+
+// applyTenants is what up does at each start.
+func applyTenants(ctx context.Context, g *globals, path, key string) error {
+	_, err := apply(ctx, g, path, key)
+	return err
+}
+
+// wake asks the owners of every group to try what waits for scopes.
+func wake(ctx context.Context, pool *pgxpool.Pool, scopes ...verdict.Scope) error {
+	if len(scopes) == 0 {
+		return nil
+	}
+	groups, err := fleet.New(pool, tenant.Schema).Groups(ctx)
+	if err != nil {
+		return err
+	}
+	for _, gr := range groups {
+		if _, err := ledger.Wake(ctx, pool, gr.Schema, scopes...); err != nil {
+			return fmt.Errorf("waking %s: %w", gr.Name, err)
+		}
+	}
+	return nil
+}
+
+func printChanges(g *globals, changes []tenant.Change, done string) error {
+	if len(changes) == 0 && !g.JSON {
+		_, _ = fmt.Fprintln(g.out, "nothing differs")
+	}
+	for _, ch := range changes {
+		if err := g.print(ch, func(w io.Writer) {
+			_, _ = fmt.Fprintf(w, "%s: %s %s %s %s %s\n", done, ch.Tenant, ch.Action, ch.Kind, ch.Name, strings.Join(ch.What, "; "))
+		}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+type tenantDiffCmd struct {
+	File string `short:"f" help:"A tenant's file, or a folder of them." required:"" type:"path"`
+}
+
+// Help is shown by tenant diff --help.
+func (tenantDiffCmd) Help() string { return "Example: conveyance tenant diff -f .conveyance/tenants" }
+
+// Run compares.
+func (c *tenantDiffCmd) Run(ctx context.Context, g *globals, of *tenantCmd) error {
+	key, err := of.key(g)
+	if err != nil {
+		return err
+	}
+	wanted, err := readTenants(c.File)
+	if err != nil {
+		return err
+	}
+	store, pool, err := openTenants(ctx, g, key)
+	if err != nil {
+		return err
+	}
+	defer pool.Close()
+	defer store.Close()
+	r, err := store.Diff(ctx, wanted)
+	if err != nil {
+		return err
+	}
+	if err := printChanges(g, r.Changes, "would change"); err != nil || len(r.Changes) == 0 {
+		return err
+	}
+	return errFound
+}
+
+type tenantCheckCmd struct {
+	Tenant        string `arg:"" optional:"" help:"One brokerage; default: all."`
+	AllowLoopback bool   `env:"CONVEYANCE_ALLOW_LOOPBACK" help:"Let accounts live on this machine: for simulated vendors. Default: yes where up runs here."`
+}
+
+// Help is shown by tenant check --help.
+func (tenantCheckCmd) Help() string { return "Example: conveyance tenant check lakeshore" }
+
+// Run asks the vendors.
+func (c *tenantCheckCmd) Run(ctx context.Context, g *globals, of *tenantCmd) error {
+	key, err := of.key(g)
+	if err != nil {
+		return err
+	}
+	store, pool, err := openTenants(ctx, g, key)
+	if err != nil {
+		return err
+	}
+	defer pool.Close()
+	defer store.Close()
+	log, err := g.logger("tenant")
+	if err != nil {
+		return err
+	}
+	_, upErr := readUp(g.Dir)
+	do, err := vendorhttp.New(vendorhttp.Config{AllowLoopback: c.AllowLoopback || upErr == nil, Health: store.SetHealth})
+	if err != nil {
+		return err
+	}
+	defer do.Close()
+	all, err := store.Tenants(ctx)
+	if err != nil {
+		return err
+	}
+	if c.Tenant != "" {
+		one, err := store.Tenant(ctx, c.Tenant)
+		if err != nil {
+			return fmt.Errorf("%s: %w", c.Tenant, err)
+		}
+		all = []tenant.Tenant{one}
+	}
+	findings := tenant.Check(ctx, all, checkers(do, consumers.Deps{
+		Pool: pool, Tenants: store, HTTP: do, Log: log, Metrics: observe.NewRegistry(),
+	}))
+	for _, f := range findings {
+		if err := g.print(f, func(w io.Writer) { _, _ = fmt.Fprintf(w, "%s %s: %s: %s\n", f.Tenant, f.Account, f.What, f.Remedy) }); err != nil {
+			return err
+		}
+	}
+	if len(findings) > 0 {
+		return errFound
+	}
+	if !g.JSON {
+		_, _ = fmt.Fprintf(g.out, "%d brokerages: every account works as configured\n", len(all))
+	}
+	return nil
+}
+
+// checkers are those of sources and destinations, by vendor.
+func checkers(do vendorhttp.Doer, deps consumers.Deps) map[string][]tenant.Checker {
+	out := map[string][]tenant.Checker{}
+	for _, v := range vendors(do) {
+		if v.Checker != nil {
+			out[v.Name] = append(out[v.Name], v.Checker)
+		}
+	}
+	for _, d := range destinations() {
+		if d.Checker != nil {
+			deps.Schema = d.Name
+			out[d.Vendor] = append(out[d.Vendor], d.Checker(deps))
+		}
+	}
+	return out
+}
+
+type tenantPauseCmd struct {
+	Target string `arg:"" help:"Brokerage, or brokerage/vendor/account."`
+}
+
+// Help is shown by tenant pause --help.
+func (tenantPauseCmd) Help() string { return "Example: conveyance tenant pause lakeshore" }
+
+// Run pauses.
+func (c *tenantPauseCmd) Run(ctx context.Context, g *globals) error {
+	store, pool, err := openTenants(ctx, g, "")
+	if err != nil {
+		return err
+	}
+	defer pool.Close()
+	defer store.Close()
+	if err := store.Pause(ctx, c.Target, actor()); err != nil {
+		return fmt.Errorf("%s: %w", c.Target, err)
+	}
+	return g.print(map[string]string{"paused": c.Target}, func(w io.Writer) {
+		_, _ = fmt.Fprintf(w, "%s is paused; every process sees it within %s\n", c.Target, tenant.RefreshAfter)
+	})
+}
+
+type tenantResumeCmd struct {
+	Target string `arg:"" help:"Brokerage, or brokerage/vendor/account."`
+}
+
+// Help is shown by tenant resume --help.
+func (tenantResumeCmd) Help() string { return "Example: conveyance tenant resume lakeshore" }
+
+// Run resumes.
+func (c *tenantResumeCmd) Run(ctx context.Context, g *globals) error {
+	store, pool, err := openTenants(ctx, g, "")
+	if err != nil {
+		return err
+	}
+	defer pool.Close()
+	defer store.Close()
+	scope, err := store.Resume(ctx, c.Target, actor())
+	if err != nil {
+		return fmt.Errorf("%s: %w", c.Target, err)
+	}
+	if err := wake(ctx, pool, scope); err != nil {
+		return err
+	}
+	return g.print(map[string]string{"resumed": c.Target}, func(w io.Writer) {
+		_, _ = fmt.Fprintf(w, "%s is resumed; what was held flows, in order\n", c.Target)
+	})
+}
+
+type tenantListCmd struct{}
+
+// Help is shown by tenant list --help.
+func (tenantListCmd) Help() string { return "Example: conveyance tenant list" }
+
+// tenantLine is one account, as --json prints it.
+type tenantLine struct {
+	Tenant     string               `json:"tenant"`
+	Name       string               `json:"name"`
+	Account    string               `json:"account"`
+	ExternalID string               `json:"external_id"`
+	State      string               `json:"state"`
+	Adapters   map[string]time.Time `json:"adapters"` // effects_from by destination
+}
+
+// Run lists.
+func (tenantListCmd) Run(ctx context.Context, g *globals) error {
+	store, pool, err := openTenants(ctx, g, "")
+	if err != nil {
+		return err
+	}
+	defer pool.Close()
+	defer store.Close()
+	all, err := store.Tenants(ctx)
+	if err != nil {
+		return err
+	}
+	var lines []tenantLine
+	for _, t := range all {
+		live := map[string]time.Time{}
+		for name, a := range t.Adapters {
+			live[name] = a.EffectsFrom
+		}
+		for _, a := range t.Accounts {
+			state := "works"
+			switch {
+			case t.Paused, a.Paused:
+				state = "paused"
+			case a.Health.Refused:
+				state = "refused: " + a.Health.Cause
+			}
+			lines = append(lines, tenantLine{t.ID, t.Name, a.Vendor + "/" + a.Name, a.ExternalID, state, live})
+		}
+	}
+	if g.JSON {
+		for _, l := range lines {
+			if err := g.print(l, nil); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	return table(g.out, func(w *tabwriter.Writer) {
+		_, _ = fmt.Fprintln(w, "TENANT\tNAME\tACCOUNT\tEXTERNAL ID\tSTATE")
+		for _, l := range lines {
+			_, _ = fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", l.Tenant, l.Name, l.Account, l.ExternalID, l.State)
+		}
+	})
+}

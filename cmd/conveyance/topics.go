@@ -1,0 +1,141 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"text/tabwriter"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"conveyance/avro/topic"
+	"conveyance/internal/topics"
+)
+
+type topicsCmd struct {
+	Apply  topicsApplyCmd  `cmd:"" help:"Make the topics that are missing and configure those that differ; never alters a partition count."`
+	Verify topicsVerifyCmd `cmd:"" help:"Say where the cluster's topics differ; exit 3 where they do."`
+	List   topicsListCmd   `cmd:"" help:"List the topics with their sizes."`
+}
+
+// topicFlags say what the topics should be.
+type topicFlags struct {
+	Partitions  int   `help:"Partitions of each topic; set once, never altered." default:"12"`
+	Replication int16 `help:"Copies of each partition; -1 = the cluster's default." default:"-1"`
+}
+
+func (f topicFlags) want(g *globals) topics.Want {
+	return topics.Want{Prefix: g.TopicPrefix, Table: g.topicTable(f.Partitions), Replication: f.Replication}
+}
+
+// admin calls fn with a client of the cluster.
+func (g *globals) admin(ctx context.Context, fn func(context.Context, *kadm.Client) error) error {
+	if err := g.resolve(needKafka); err != nil {
+		return err
+	}
+	cl, err := kgo.NewClient(kgo.SeedBrokers(g.seeds()...))
+	if err != nil {
+		return fmt.Errorf("reaching Kafka: %w", err)
+	}
+	defer cl.Close()
+	ctx, cancel := context.WithTimeout(ctx, adminWithin)
+	defer cancel()
+	if err := cl.Ping(ctx); err != nil {
+		return fmt.Errorf("reaching Kafka at %s: %w", g.Kafka, err)
+	}
+	return fn(ctx, kadm.NewClient(cl))
+}
+
+// adminWithin bounds an operator's question to the cluster.
+const adminWithin = 30 * time.Second
+
+type topicsApplyCmd struct{ topicFlags }
+
+// Help is shown by topics apply --help.
+func (topicsApplyCmd) Help() string { return "Example: conveyance topics apply --replication 3" }
+
+// Run applies.
+func (c *topicsApplyCmd) Run(ctx context.Context, g *globals) error {
+	return g.admin(ctx, func(ctx context.Context, adm *kadm.Client) error {
+		changes, err := topics.Apply(ctx, adm, c.want(g))
+		for _, ch := range changes {
+			if err := g.print(ch, func(w io.Writer) { _, _ = fmt.Fprintln(w, ch.Topic, ch.Action, ch.Detail) }); err != nil {
+				return err
+			}
+		}
+		return err
+	})
+}
+
+// applyTopics is what up does at each start.
+func applyTopics(ctx context.Context, g *globals, replication int16) error {
+	return g.admin(ctx, func(ctx context.Context, adm *kadm.Client) error {
+		_, err := topics.Apply(ctx, adm, topicFlags{topic.PartitionsDefault, replication}.want(g))
+		return err
+	})
+}
+
+type topicsVerifyCmd struct{ topicFlags }
+
+// Help is shown by topics verify --help.
+func (topicsVerifyCmd) Help() string { return "Example: conveyance topics verify --replication 3" }
+
+// Run verifies.
+func (c *topicsVerifyCmd) Run(ctx context.Context, g *globals) error {
+	return g.admin(ctx, func(ctx context.Context, adm *kadm.Client) error {
+		differences, err := topics.Verify(ctx, adm, c.want(g))
+		if err != nil {
+			return err
+		}
+		for _, d := range differences {
+			if err := g.print(d, func(w io.Writer) { _, _ = fmt.Fprintln(w, d.Error()) }); err != nil {
+				return err
+			}
+		}
+		if len(differences) > 0 {
+			return errFound
+		}
+		if !g.JSON {
+			_, _ = fmt.Fprintln(g.out, "every topic is as it should be")
+		}
+		return nil
+	})
+}
+
+type topicsListCmd struct{}
+
+// Help is shown by topics list --help.
+func (topicsListCmd) Help() string { return "Example: conveyance topics list" }
+
+// Run lists.
+func (topicsListCmd) Run(ctx context.Context, g *globals) error {
+	return g.admin(ctx, func(ctx context.Context, adm *kadm.Client) error {
+		all, err := topics.List(ctx, adm, g.TopicPrefix)
+		if err != nil {
+			return err
+		}
+		if g.JSON {
+			for _, i := range all {
+				if err := g.print(i, nil); err != nil {
+					return err
+				}
+			}
+			return nil
+		}
+		return table(g.out, func(w *tabwriter.Writer) {
+			_, _ = fmt.Fprintln(w, "TOPIC\tPARTITIONS\tRECORDS\tBYTES\tKEPT\tCLEANUP")
+			for _, i := range all {
+				bytes, kept := "?", "for ever"
+				if i.Bytes != nil {
+					bytes = fmt.Sprint(*i.Bytes)
+				}
+				if i.Retention >= 0 {
+					kept = (time.Duration(i.Retention) * time.Millisecond).String()
+				}
+				_, _ = fmt.Fprintf(w, "%s\t%d\t%d\t%s\t%s\t%s\n", i.Topic, i.Partitions, i.Records, bytes, kept, i.Cleanup)
+			}
+		})
+	})
+}

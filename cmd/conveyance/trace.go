@@ -1,0 +1,168 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"text/tabwriter"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"conveyance/consumers/timeline"
+	"conveyance/internal/fleet"
+	"conveyance/internal/ledger"
+	"conveyance/internal/tenant"
+)
+
+// timelineSchema is the Postgres schema of the timeline, which is its destination's name.
+const timelineSchema = "timeline"
+
+type traceCmd struct {
+	Deal string `arg:"" help:"Deal key, the beginning of one, or the vendor's id of the record."`
+}
+
+// Help is shown by trace --help.
+func (traceCmd) Help() string { return "Example: conveyance trace lakeshore/" }
+
+// traceLine is one step of a deal, as --json prints it.
+type traceLine struct {
+	At        time.Time `json:"at"`
+	Kind      string    `json:"kind"`
+	Topic     string    `json:"topic"`
+	Partition int32     `json:"partition"`
+	Offset    int64     `json:"offset"`
+	EventID   string    `json:"event_id"`
+	Version   int64     `json:"version"`
+	Line      string    `json:"line"`
+}
+
+// Run prints the steps in order.
+func (c *traceCmd) Run(ctx context.Context, g *globals) error {
+	pool, err := g.open(ctx, "trace")
+	if err != nil {
+		return err
+	}
+	defer pool.Close()
+	key, err := findDeal(ctx, pool, c.Deal)
+	if err != nil {
+		return err
+	}
+	lines, err := trace(ctx, pool, key)
+	if err != nil {
+		return err
+	}
+	if g.JSON {
+		for _, l := range lines {
+			if err := g.print(l, nil); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	_, _ = fmt.Fprintln(g.out, key)
+	return table(g.out, func(w *tabwriter.Writer) {
+		for _, l := range lines {
+			place := l.Topic
+			if l.Kind != "effect" {
+				place += "/" + strconv.Itoa(int(l.Partition)) + "@" + strconv.FormatInt(l.Offset, 10)
+			}
+			_, _ = fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", l.At.Format("15:04:05.000"), l.Kind, l.Line, place)
+		}
+	})
+}
+
+// errManyDeals lists what a text may mean.
+type errManyDeals struct {
+	text string
+	keys []string
+}
+
+func (e errManyDeals) Error() string {
+	list := ""
+	for _, k := range e.keys[:min(len(e.keys), 10)] {
+		list += "\n  " + k
+	}
+	return fmt.Sprintf("%d deals begin with %q; say which:%s", len(e.keys), e.text, list)
+}
+
+// errNoDeal means that the timeline has no such deal.
+var errNoDeal = errors.New("no deal's key or vendor id begins with that")
+
+func findDeal(ctx context.Context, pool *pgxpool.Pool, text string) (string, error) {
+	keys, err := timeline.Find(ctx, pool, timelineSchema, text)
+	switch {
+	case err != nil:
+		return "", err
+	case len(keys) == 0:
+		return "", fmt.Errorf("%w: %s", errNoDeal, text)
+	case len(keys) > 1 && keys[0] != text:
+		return "", errManyDeals{text, keys}
+	}
+	return keys[0], nil
+}
+
+// trace is the deal's timeline with the effects of its events.
+func trace(ctx context.Context, pool *pgxpool.Pool, key string) ([]traceLine, error) {
+	entries, err := timeline.Deal(ctx, pool, timelineSchema, key)
+	if err != nil {
+		return nil, err
+	}
+	var lines []traceLine
+	var ids []uuid.UUID
+	for _, e := range entries {
+		l := traceLine{e.At, e.Kind, e.Topic, e.Partition, e.Offset, "", e.Version, e.Line}
+		if e.EventID != nil {
+			l.EventID = e.EventID.String()
+			ids = append(ids, *e.EventID)
+		}
+		lines = append(lines, l)
+	}
+	effects, err := effectsOf(ctx, pool, ids)
+	if err != nil {
+		return nil, err
+	}
+	lines = append(lines, effects...)
+	slices.SortStableFunc(lines, func(a, b traceLine) int { return cmp.Compare(a.At.UnixMicro(), b.At.UnixMicro()) })
+	return lines, nil
+}
+
+// effectsOf is what the keyed groups did for events, with the destinations' receipts.
+func effectsOf(ctx context.Context, pool *pgxpool.Pool, ids []uuid.UUID) ([]traceLine, error) {
+	groups, err := fleet.New(pool, tenant.Schema).Groups(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var lines []traceLine
+	for _, gr := range groups {
+		if !gr.Keyed {
+			continue
+		}
+		effects, err := ledger.Effects(ctx, pool, gr.Schema, ids)
+		if err != nil {
+			return nil, err
+		}
+		for _, e := range effects {
+			at := e.ClaimedAt
+			if e.DoneAt != nil {
+				at = e.DoneAt
+			}
+			if at == nil {
+				continue
+			}
+			line := fmt.Sprintf("%s: %s", gr.Name, e.Line)
+			if e.State != "applied" {
+				line += " (" + e.State + ")"
+			}
+			if e.Ref != "" {
+				line += " → " + e.Ref
+			}
+			lines = append(lines, traceLine{At: at.UTC(), Kind: "effect", Topic: gr.Name, EventID: e.EID.String(), Line: line})
+		}
+	}
+	return lines, nil
+}

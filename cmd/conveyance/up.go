@@ -1,0 +1,218 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"go.uber.org/zap"
+
+	"conveyance/internal/devstack"
+	"conveyance/internal/devstack/localpg"
+)
+
+type upCmd struct {
+	Fresh              bool          `help:"Begin anew: delete what an earlier run left in --dir."`
+	Ports              string        `help:"fixed: Kafka 9092, registry 8081, HTTP 8080, sandbox 8090, Postgres 54320. auto: free ones, kept for the next run." enum:"fixed,auto" default:"fixed"`
+	StaticMembers      bool          `help:"Static group membership: a killed stage resumes in milliseconds." default:"true" negatable:""`
+	Story              bool          `help:"Let deals live at the simulated vendors, and tell what becomes of them." default:"true" negatable:""`
+	Seed               int64         `help:"Seed of the story: the same seed is the same deals." default:"7"`
+	Deals              int           `help:"Deals that the story begins." default:"200"`
+	PerSecond          float64       `help:"Changes a second at the simulated vendors." default:"4"`
+	TimeScale          float64       `help:"How much faster time runs at the simulated vendors (sessions, retry schedules)." default:"1"`
+	PostgresRepository string        `help:"Maven repository from which Postgres is downloaded where none is installed." placeholder:"URL"`
+	PollEvery          time.Duration `help:"How often each account is polled." default:"1s"`
+}
+
+// Help is shown by up --help.
+func (upCmd) Help() string {
+	return `The first start makes two invented brokerages in <dir>/tenants; a later start goes on where the last one stopped, also after kill -9.
+
+Example: conveyance up --seed 11
+Then, in another terminal: conveyance status; conveyance trace lakeshore/; conveyance demo kill`
+}
+
+// stack is what up has started, in the order of starting.
+type stack struct {
+	cmd      *upCmd
+	g        *globals
+	log      *zap.Logger
+	sup      *devstack.Supervisor
+	postgres *localpg.Server
+	ports    ports
+	up       upFile
+	tenants  string // folder of the tenant files
+	infra    []string
+	stages   []string
+}
+
+const (
+	// stageReadyWithin is how long a stage may take to be ready; on a quiet machine it is 1 s.
+	stageReadyWithin = 60 * time.Second
+	readyLookEvery   = 50 * time.Millisecond
+)
+
+// Run starts everything, tells the story until ctx ends, and stops everything.
+func (c *upCmd) Run(ctx context.Context, g *globals) (err error) {
+	started := time.Now()
+	if c.Fresh {
+		if err := removeStack(g.Dir); err != nil {
+			return err
+		}
+	}
+	if err := os.MkdirAll(g.Dir, 0o700); err != nil {
+		return fmt.Errorf("making --dir: %w", err)
+	}
+	unlock, err := lockDir(g.Dir)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	s, err := c.newStack(ctx, g)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, s.stop(ctx)) }()
+	for _, step := range []struct {
+		name string
+		do   func(context.Context) error
+	}{
+		{"postgres, kafka, registry, vendors", s.startInfra},
+		{"schemas, topics, tenants", s.prepare},
+		{"stages", s.startStages},
+	} {
+		begun := time.Now()
+		if err := step.do(ctx); err != nil {
+			return err
+		}
+		s.note("%-36s %6d ms", step.name, time.Since(begun).Milliseconds())
+	}
+	if err := s.announce(ctx, started); err != nil {
+		return err
+	}
+	return s.tell(ctx)
+}
+
+func (c *upCmd) newStack(ctx context.Context, g *globals) (*stack, error) {
+	log, err := g.logger("up")
+	if err != nil {
+		return nil, err
+	}
+	exe, err := os.Executable()
+	if err != nil {
+		return nil, fmt.Errorf("finding this binary: %w", err)
+	}
+	sup, err := devstack.NewSupervisor(exe, g.Dir, log)
+	if err != nil {
+		return nil, err
+	}
+	p, err := choosePorts(ctx, g.Dir, c.Ports)
+	if err != nil {
+		return nil, err
+	}
+	return &stack{cmd: c, g: g, log: log, sup: sup, ports: p}, nil
+}
+
+// note writes a line of progress where a person looks; with --json stdout stays exact.
+func (s *stack) note(format string, args ...any) {
+	_, _ = fmt.Fprintf(s.g.errOut, format+"\n", args...)
+}
+
+func (s *stack) startStages(ctx context.Context) error {
+	for _, name := range stageNames() {
+		args := []string{"--listen", "127.0.0.1:0"}
+		if s.cmd.StaticMembers {
+			args = append(args, "--instance-id", "up-"+strings.ReplaceAll(name, " ", "-"))
+		}
+		if name == "fetch" {
+			args = append(args, "--poll-every", s.cmd.PollEvery.String())
+		}
+		if err := s.sup.Keep(name, args, s.env()); err != nil {
+			return err
+		}
+		s.stages = append(s.stages, name)
+	}
+	ctx, cancel := context.WithTimeout(ctx, stageReadyWithin)
+	defer cancel()
+	for _, name := range s.stages {
+		if err := s.awaitReady(ctx, name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// env is what every stage finds its surroundings by. GOMEMLIMIT keeps each process small on one
+// machine: the collector works harder before it grows past it.
+func (s *stack) env() []string {
+	return []string{
+		"CONVEYANCE_KAFKA=" + s.up.Kafka, "CONVEYANCE_REGISTRY=" + s.up.Registry,
+		"CONVEYANCE_POSTGRES=" + s.up.Postgres, "CONVEYANCE_TOPIC_PREFIX=" + s.g.TopicPrefix,
+		"CONVEYANCE_DIR=" + s.g.Dir, "CONVEYANCE_LOG_LEVEL=" + s.g.LogLevel,
+		"CONVEYANCE_SEALING_KEY=" + s.sealingKeyFile(), "CONVEYANCE_ALLOW_LOOPBACK=true",
+		"GOMEMLIMIT=100MiB",
+	}
+}
+
+func (s *stack) sealingKeyFile() string { return filepath.Join(s.g.Dir, "secrets", "sealing.key") }
+
+// announce writes up.json and the ready line.
+func (s *stack) announce(_ context.Context, started time.Time) error {
+	s.up.Kind, s.up.TopicPrefix, s.up.PID, s.up.Processes = "ready", s.g.TopicPrefix, os.Getpid(), s.sup.PIDs()
+	if err := s.writeUpFile(); err != nil {
+		return err
+	}
+	s.serveHTTP()
+	return s.g.print(s.up, func(w io.Writer) {
+		_, _ = fmt.Fprintf(w, "\nready in %.1f s\n  Kafka     %s   topics %s*\n  registry  %s\n  Postgres  %s\n  vendors   %s\n  health    %s/readyz\n  logs      %s\n\n",
+			time.Since(started).Seconds(), s.up.Kafka, s.up.TopicPrefix, s.up.Registry, s.up.Postgres, s.up.Sandbox, s.up.HTTP, filepath.Join(s.g.Dir, "log"))
+	})
+}
+
+func (s *stack) writeUpFile() error {
+	text, err := json.Marshal(s.up)
+	if err != nil {
+		return fmt.Errorf("writing up.json: %w", err)
+	}
+	path := filepath.Join(s.g.Dir, "up.json")
+	if err := os.WriteFile(path+".new", append(text, '\n'), 0o600); err != nil {
+		return fmt.Errorf("writing up.json: %w", err)
+	}
+	return os.Rename(path+".new", path)
+}
+
+// serveHTTP answers health for the whole: alive while up lives, ready while every stage runs.
+func (s *stack) serveHTTP() {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "ok\n") })
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) {
+		reasons := s.notReady(r.Context())
+		w.Header().Set("Content-Type", "application/json")
+		if len(reasons) > 0 {
+			w.WriteHeader(http.StatusServiceUnavailable)
+		}
+		_ = json.NewEncoder(w).Encode(map[string]any{"ready": len(reasons) == 0, "reasons": reasons})
+	})
+	server := &http.Server{Addr: s.ports.addr(s.ports.HTTP), Handler: mux, ReadHeaderTimeout: 5 * time.Second}
+	go func() { _ = server.ListenAndServe() }() // the port was free a moment ago; the process ends with up
+}
+
+// stop ends the stages first, so that they drain into what is still there, then the rest.
+func (s *stack) stop(ctx context.Context) error {
+	_ = os.Remove(filepath.Join(s.g.Dir, "up.json")) // nobody finds what is no longer there
+	limit, cancel := context.WithTimeout(context.WithoutCancel(ctx), stageReadyWithin)
+	defer cancel()
+	s.sup.Stop(limit, s.stages...)
+	s.sup.Stop(limit)
+	if s.postgres != nil {
+		return s.postgres.Stop()
+	}
+	return nil
+}

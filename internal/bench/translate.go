@@ -1,0 +1,200 @@
+package bench
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/hamba/avro/v2"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"conveyance/avro/event"
+	"conveyance/avro/schema"
+	"conveyance/avro/topic"
+	"conveyance/internal/postgres"
+	"conveyance/internal/stream"
+	"conveyance/internal/tenant"
+	"conveyance/processors/translate"
+	"conveyance/producers/register"
+)
+
+// sale is a file as SkySlope answers it: two clients, a few contacts, a commission.
+const sale = `{"objectType":"sale","saleGuid":"%s","listingGuid":null,"agentGuid":"48433422-c9d7-4f5b-979c-b26a9fad130d",
+"mlsNumber":"MLS204417","escrowNumber":"ESC-88121","statusId":3,"status":"Pending","checklistType":"Residential",
+"escrowClosingDate":"2026-03-27T00:00:00","actualClosingDate":"0001-01-01T00:00:00","contractAcceptanceDate":"2026-02-13T00:00:00",
+"modifiedOn":"%s","createdOn":"2026-02-01T10:00:00.000","dealType":"Purchase","listingPrice":455000,"salePrice":%d,
+"property":{"streetNumber":"1420","streetAddress":"N Larkspur Lane","unit":"3B","city":"Fairmont Bay","state":"IL","zip":"60601"},
+"buyers":[{"contactId":"c-1","firstName":"Mira","lastName":"Holt","email":"mira.%[4]d@example.com","phone":"(312) 555-0190"}],
+"sellers":[{"contactId":"c-2","firstName":"Otis","lastName":"Marlowe","email":"otis.%[4]d@example.com","phone":"(773) 555-0144"}],
+"escrowContact":{"firstName":"Uma","lastName":"Vale","email":"uma@example.com","phone":"(312) 555-0101"},
+"commission":{"officeGrossCommission":13485,"saleCommissionAmount":13485},"commissionSplits":[],"commissionBreakdowns":[],
+"stage":{"id":1,"name":"Open"},"coAgentGuids":null,"earnestMoneyDeposit":4500,"customFields":[]}`
+
+const agents = `{"users":[{"userGuid":"48433422-c9d7-4f5b-979c-b26a9fad130d","firstName":"Ada","lastName":"Quill","email":"ada.quill@example.com","phone":"(312) 555-0192","userType":"Agent"}]}`
+
+func snapshot(i int) *event.VendorSnapshot {
+	at := time.UnixMilli(1_780_000_000_000 + int64(i)).UTC()
+	guid := fmt.Sprintf("5342bb92-4f6d-4df2-bb03-%012d", i%keys)
+	body := fmt.Sprintf(sale, guid, at.Format("2006-01-02T15:04:05.000"), 440_000+i%10_000, i%keys)
+	return &event.VendorSnapshot{
+		Resource: event.Resource{Tenant: "lakeshore", Vendor: "skyslope", Account: "main", Kind: "sale", ID: guid},
+		Version:  at.UnixMilli(), Token: int64(i + 1), ReadAt: at, Digest: fmt.Sprint(i), Lane: "live",
+		Parts: []event.Part{
+			{Name: "sale", Status: 200, FetchedAt: at, Body: []byte(body)},
+			{Name: "agents", Status: 200, FetchedAt: at, Body: []byte(agents)},
+		},
+	}
+}
+
+// translateBench turns snapshots into events. The ceiling decodes a snapshot, parses its JSON, makes
+// a DealChanged of it, encodes and produces it: no walk of the bytes, no contract, no state before,
+// no difference, no contacts, no offset.
+func translateBench(ctx context.Context, l *lab) (ours, ceiling float64, err error) {
+	n := l.o.Records / 2
+	in := topic.Snapshots("skyslope")
+	if err := l.fill(ctx, in, n, func(i int) (string, event.Message) {
+		s := snapshot(i)
+		return s.Resource.Key(), s
+	}); err != nil {
+		return 0, 0, err
+	}
+	for _, t := range []string{topic.Deals, topic.Contacts, "bare.v1"} {
+		if err := l.topicOf(ctx, t); err != nil {
+			return 0, 0, err
+		}
+	}
+	return l.best(
+		func() (float64, error) { return l.translateOurs(ctx, in, n) },
+		func() (float64, error) { return l.translateBare(ctx, in, n) },
+	)
+}
+
+func (l *lab) translateOurs(ctx context.Context, in string, n int) (float64, error) {
+	vendors, err := register.Vendors(register.Deps{})
+	if err != nil {
+		return 0, err
+	}
+	return l.engine(ctx, in, n, func(cfg stream.Config, c *counter) (*stream.Engine, error) {
+		own := postgres.Migrations{Schema: cfg.Group, Set: "own", Files: translate.Migrations()}
+		if err := own.Apply(ctx, l.pg.URL); err != nil {
+			return nil, err
+		}
+		h, err := translate.New(translate.Config{Schema: cfg.Group}, translate.Deps{
+			Pool: l.pool, Codec: l.codec, Tenants: one{}, Vendors: vendors,
+		})
+		if err != nil {
+			return nil, err
+		}
+		return stream.NewBatch(cfg, l.deps(), counted{h, c})
+	})
+}
+
+// one is a directory with one brokerage.
+type one struct{}
+
+func (one) Tenant(_ context.Context, id string) (tenant.Tenant, error) {
+	if id != "lakeshore" {
+		return tenant.Tenant{}, tenant.ErrUnknown
+	}
+	return tenant.Tenant{ID: id, Name: "Lakeshore Realty", PseudonymKey: []byte("bench"), TimeZone: "America/Chicago"}, nil
+}
+
+func (o one) Tenants(ctx context.Context) ([]tenant.Tenant, error) {
+	t, err := o.Tenant(ctx, "lakeshore")
+	return []tenant.Tenant{t}, err
+}
+
+// bareSale is what the ceiling reads of a sale.
+type bareSale struct {
+	Status    string  `json:"status"`
+	DealType  string  `json:"dealType"`
+	MLS       string  `json:"mlsNumber"`
+	ListPrice float64 `json:"listingPrice"`
+	SalePrice float64 `json:"salePrice"`
+	Property  struct {
+		Number, Street, City, State, Zip string
+	} `json:"property"`
+	Buyers, Sellers []barePerson
+}
+
+type barePerson struct {
+	FirstName string `json:"firstName"`
+	LastName  string `json:"lastName"`
+	Email     string `json:"email"`
+	Phone     string `json:"phone"`
+}
+
+func (l *lab) translateBare(ctx context.Context, in string, n int) (float64, error) {
+	reader, err := avro.Parse(schema.All()[string(event.TypeVendorSnapshot)])
+	if err != nil {
+		return 0, err
+	}
+	writer, err := avro.Parse(schema.All()[string(event.TypeDealChanged)])
+	if err != nil {
+		return 0, err
+	}
+	out, err := l.client()
+	if err != nil {
+		return 0, err
+	}
+	defer out.Close()
+	var failed atomic.Pointer[error]
+	return l.bare(ctx, in, n, func(ctx context.Context, records []*kgo.Record) error {
+		for _, rec := range records {
+			var s event.VendorSnapshot
+			if err := bareAPI.Unmarshal(reader, rec.Value[frameBytes:], &s); err != nil {
+				return err
+			}
+			value, err := bareDeal(writer, &s)
+			if err != nil {
+				return err
+			}
+			out.Produce(ctx, &kgo.Record{Topic: "bare.v1", Key: rec.Key, Value: value}, func(_ *kgo.Record, err error) {
+				if err != nil {
+					failed.Store(&err)
+				}
+			})
+		}
+		if err := out.Flush(ctx); err != nil {
+			return err
+		}
+		if err := failed.Load(); err != nil {
+			return *err
+		}
+		return nil
+	})
+}
+
+func bareDeal(writer avro.Schema, s *event.VendorSnapshot) ([]byte, error) {
+	var v bareSale
+	if err := json.Unmarshal(s.Parts[0].Body, &v); err != nil {
+		return nil, err
+	}
+	d := event.DealChanged{
+		Origin: event.Origin{
+			EventID:  event.ID(s.ReadAt, s.Resource, s.Token, event.TypeDealChanged, "").String(),
+			Resource: s.Resource, Revision: s.Token, ReadAt: s.ReadAt,
+		},
+		Deal: event.Deal{
+			DealKey: s.Resource.Key(), Name: v.Property.Number + " " + v.Property.Street, Status: event.TransactionStatusUnderContract,
+			VendorStatus: v.Status, Representation: event.RepresentationBuyer, DealType: v.DealType, MLSNumber: v.MLS,
+			ListPrice: &event.Money{Currency: "USD", Minor: int64(v.ListPrice * 100)},
+			SalePrice: &event.Money{Currency: "USD", Minor: int64(v.SalePrice * 100)},
+		},
+	}
+	for _, side := range []struct {
+		role   event.ParticipantRole
+		people []barePerson
+	}{{event.ParticipantRoleBuyer, v.Buyers}, {event.ParticipantRoleSeller, v.Sellers}} {
+		for _, p := range side.people {
+			d.Deal.Participants = append(d.Deal.Participants, event.Participant{Role: side.role, Contact: event.Contact{
+				FirstName: p.FirstName, LastName: p.LastName, Emails: []string{strings.ToLower(p.Email)}, Phones: []string{p.Phone},
+			}})
+		}
+	}
+	b, err := bareAPI.Marshal(writer, &d)
+	return append(make([]byte, frameBytes), b...), err
+}

@@ -1,0 +1,142 @@
+package judge
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"conveyance/internal/sandbox/truth"
+)
+
+// crmDeal and crmPerson are the CRM's records as its API answers them.
+type crmDeal struct {
+	ID                 int64   `json:"id"`
+	Key                string  `json:"customConveyanceKey"`
+	Stage              string  `json:"stageName"`
+	Price              float64 `json:"price"`
+	ProjectedCloseDate string  `json:"projectedCloseDate"`
+	People             []any   `json:"people"`
+}
+
+type crmPerson struct {
+	ID     int64  `json:"id"`
+	Stage  string `json:"stage"`
+	Emails []struct {
+		Value string `json:"value"`
+	} `json:"emails"`
+	Phones []struct {
+		Value string `json:"value"`
+	} `json:"phones"`
+}
+
+func (b Bench) crm(ctx context.Context, v *Verdict, tenant string, t truth.Tenant) error {
+	if err := b.crmDeals(ctx, v, tenant, t); err != nil {
+		return err
+	}
+	return b.crmPeople(ctx, v, tenant, t)
+}
+
+func (b Bench) crmDeals(ctx context.Context, v *Verdict, tenant string, t truth.Tenant) error {
+	var deals []crmDeal
+	if err := b.records(ctx, "deals", tenant, &deals); err != nil {
+		return err
+	}
+	links, err := b.dealLinks(ctx, tenant)
+	if err != nil {
+		return err
+	}
+	byID, byKey := map[int64]crmDeal{}, map[string]int{}
+	for _, d := range deals {
+		byID[d.ID] = d
+		byKey[d.Key]++
+	}
+	for key, n := range byKey {
+		if n > 1 {
+			v.Duplicated = append(v.Duplicated, fmt.Sprintf("CRM of %s has %d deals with reference %s", tenant, n, key))
+		}
+	}
+	for key, deal := range t.Deals {
+		want := deal.FollowUpBoss
+		id, linked := links[key]
+		got, there := byID[id]
+		switch {
+		case want.Deal == nil && there && !want.Optional:
+			v.Unexplained = append(v.Unexplained, "CRM has deal "+key+", which should have no effect")
+		case want.Deal != nil && (!linked || !there) && !want.Optional:
+			v.Lost = append(v.Lost, "CRM has no deal "+key)
+		case want.Deal != nil && there:
+			v.Effects++
+			if diff := dealDiff(*want.Deal, got); diff != "" {
+				v.Misordered = append(v.Misordered, fmt.Sprintf("CRM deal %s: %s", key, diff))
+			}
+		}
+	}
+	return nil
+}
+
+func dealDiff(want truth.CRMDeal, got crmDeal) string {
+	var diff []string
+	if !slices.Contains(want.Stages, got.Stage) {
+		diff = append(diff, fmt.Sprintf("stage is %q, not one of %q", got.Stage, want.Stages))
+	}
+	if want.Price != nil && *want.Price != got.Price {
+		diff = append(diff, fmt.Sprintf("price is %v, not %v", got.Price, *want.Price))
+	}
+	if want.ProjectedCloseDate != nil && !strings.HasPrefix(got.ProjectedCloseDate, *want.ProjectedCloseDate) {
+		diff = append(diff, fmt.Sprintf("projectedCloseDate is %q, not %q", got.ProjectedCloseDate, *want.ProjectedCloseDate))
+	}
+	if want.People != len(got.People) {
+		diff = append(diff, fmt.Sprintf("it has %d people, not %d", len(got.People), want.People))
+	}
+	return strings.Join(diff, "; ")
+}
+
+func (b Bench) crmPeople(ctx context.Context, v *Verdict, tenant string, t truth.Tenant) error {
+	var people []crmPerson
+	if err := b.records(ctx, "people", tenant, &people); err != nil {
+		return err
+	}
+	reach := map[string][]crmPerson{}
+	for _, p := range people {
+		for _, e := range p.Emails {
+			reach[strings.ToLower(e.Value)] = append(reach[strings.ToLower(e.Value)], p)
+		}
+		if len(p.Emails) == 0 {
+			for _, f := range p.Phones {
+				reach[digits(f.Value)] = append(reach[digits(f.Value)], p)
+			}
+		}
+	}
+	for who, want := range t.People {
+		v.People++
+		at := who
+		if !strings.Contains(who, "@") {
+			at = digits(who)
+		}
+		switch got := reach[at]; {
+		case len(got) == 0 && !want.Optional:
+			v.Lost = append(v.Lost, fmt.Sprintf("CRM of %s has no person %s", tenant, who))
+		case len(got) > 1:
+			v.Duplicated = append(v.Duplicated, fmt.Sprintf("CRM of %s has %d people for %s", tenant, len(got), who))
+		case len(got) == 1:
+			v.Effects++
+			if !slices.Contains(want.Stages, got[0].Stage) {
+				v.Misordered = append(v.Misordered, fmt.Sprintf("CRM person %s of %s has stage %q, not one of %q", who, tenant, got[0].Stage, want.Stages))
+			}
+		}
+	}
+	return nil
+}
+
+// digits are the last ten of a telephone number: the CRM keeps numbers as people write them.
+func digits(text string) string {
+	var d strings.Builder
+	for _, r := range text {
+		if r >= '0' && r <= '9' {
+			d.WriteRune(r)
+		}
+	}
+	s := d.String()
+	return s[max(0, len(s)-10):]
+}
