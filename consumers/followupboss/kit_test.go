@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -193,3 +194,10 @@ func values(list any) string {
 	}
 	return strings.Join(out, " ")
 }
+
+const (
+	patience = testkit.Patience
+	look     = 200 * testkit.Look
+)
+
+func number(v any) string { return strconv.FormatFloat(v.(float64), 'f', -1, 64) }
