@@ -55,7 +55,7 @@ func sweep(root string) {
 		return
 	}
 	for _, e := range entries {
-		pid, err := strconv.Atoi(strings.TrimSuffix(e.Name(), ".log"))
+		pid, err := strconv.Atoi(strings.SplitN(e.Name(), ".", 2)[0])
 		if err == nil && syscall.Kill(pid, 0) != nil {
 			_ = os.RemoveAll(filepath.Join(root, e.Name()))
 		}

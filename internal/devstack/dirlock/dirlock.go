@@ -3,6 +3,7 @@
 package dirlock
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -10,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
 )
 
 // InUseError says who holds the folder.
@@ -38,6 +40,24 @@ func Take(path string) (*Lock, error) {
 		return nil, err
 	}
 	return &Lock{file: file}, nil
+}
+
+// awaitEvery is how often Await looks.
+const awaitEvery = 100 * time.Millisecond
+
+// Await is Take that waits for another holder until ctx ends.
+func Await(ctx context.Context, path string) (*Lock, error) {
+	for {
+		l, err := Take(path)
+		if _, inUse := errors.AsType[*InUseError](err); !inUse {
+			return l, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, err
+		case <-time.After(awaitEvery):
+		}
+	}
 }
 
 // Release gives the folder free.

@@ -1,32 +1,40 @@
 // Package localpg runs a Postgres of our own on this machine, for up and for tests: installed
-// binaries where there are any, else downloaded ones; never as root; on the loopback only. The
-// server ends with the process that started it, however that process ends.
+// binaries where there are any, else downloaded ones; never as root; on the loopback only, where
+// any account of the machine may connect. The server ends with the process that started it,
+// however that process ends, and what it committed is there at the next start.
 package localpg
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strconv"
-	"strings"
+	"sync"
 	"syscall"
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"conveyance/internal/devstack/child"
+	"conveyance/internal/devstack/dirlock"
 )
 
 const (
-	// startTimeout covers a recovery after kill -9 with a few hundred MB of WAL on a slow disk.
-	startTimeout = 60 * time.Second
+	// startTimeout covers a recovery after kill -9 with a few hundred MB of WAL on a slow disk, and
+	// the half minute for which the backends of a killed server have been seen to linger.
+	startTimeout = 90 * time.Second
 	// stopTimeout of a fast shutdown, which ends connections and writes a checkpoint.
 	stopTimeout = 10 * time.Second
-	role        = "conveyance" // the superuser, and the database
+	// lookEvery is how often a starting server is asked whether it answers yet.
+	lookEvery = 20 * time.Millisecond
+	// againAfter is the wait before a start that met its predecessor is tried again.
+	againAfter = 250 * time.Millisecond
+
+	role = "conveyance" // the superuser, and the database
 )
 
 // Options of a server.
@@ -46,17 +54,52 @@ type Options struct {
 type Server struct {
 	URL  string // of database conveyance, with trust authentication on the loopback
 	PID  int
-	proc *process
+	Data string // where the data lies: Options.Dir, or its stand-in (see place)
+
+	proc *child.Process
+	free func() error // gives the folder free, once
 }
 
-// Start initialises Dir where it is new, starts the server and returns once it answers.
+// Start initialises Dir where it is new, starts the server and returns once it answers. Where
+// another process serves Dir the error is a *dirlock.InUseError. ctx bounds the start only.
 func Start(ctx context.Context, opts Options) (*Server, error) {
-	bin, err := binaries(opts)
+	dir, err := filepath.Abs(opts.Dir)
+	if err != nil {
+		return nil, fmt.Errorf("finding the Postgres data folder: %w", err)
+	}
+	opts.Dir = dir
+	if opts.Log == "" {
+		opts.Log = dir + ".log"
+	}
+	if err := os.MkdirAll(filepath.Dir(dir), 0o700); err != nil {
+		return nil, fmt.Errorf("making the Postgres data folder: %w", err)
+	}
+	lock, err := dirlock.Take(dir + ".lock")
 	if err != nil {
 		return nil, err
 	}
+	s, err := start(ctx, opts)
+	if err != nil {
+		return nil, errors.Join(err, lock.Release())
+	}
+	s.free = sync.OnceValue(lock.Release)
+	return s, nil
+}
+
+func start(ctx context.Context, opts Options) (*Server, error) {
 	account, err := unprivileged()
 	if err != nil {
+		return nil, err
+	}
+	bin, err := binaries(ctx, opts)
+	if err != nil {
+		return nil, err
+	}
+	data, err := place(opts.Dir, account)
+	if err != nil {
+		return nil, err
+	}
+	if err := initialise(ctx, bin, data, account); err != nil {
 		return nil, err
 	}
 	if opts.Port == 0 {
@@ -64,125 +107,108 @@ func Start(ctx context.Context, opts Options) (*Server, error) {
 			return nil, err
 		}
 	}
-	if opts.Log == "" {
-		opts.Log = opts.Dir + ".log"
+	s := &Server{URL: url(opts.Port, role), Data: data}
+	ctx, cancel := context.WithTimeout(ctx, startTimeout)
+	defer cancel()
+	for {
+		err := s.run(ctx, bin, opts, account)
+		if ended, ok := errors.AsType[*endedError](err); !ok || !ended.predecessor() {
+			return s, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, fmt.Errorf("another Postgres still runs in %s: stop it, or use another --dir: %w", data, err)
+		case <-time.After(againAfter):
+		}
 	}
-	if err := initialise(ctx, bin, opts.Dir, account); err != nil {
-		return nil, err
-	}
-	if err := awaitGone(ctx, filepath.Join(opts.Dir, "postmaster.pid")); err != nil {
-		return nil, err
-	}
+}
+
+// run starts the server once and waits until it answers or ends.
+func (s *Server) run(ctx context.Context, bin string, opts Options, account *syscall.Credential) error {
 	args := []string{
-		"-D", opts.Dir, "-p", strconv.Itoa(opts.Port),
+		"-D", s.Data, "-p", strconv.Itoa(opts.Port),
 		"-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories=", "-c", "max_connections=200",
 		"-c", "shared_buffers=32MB",
 	}
-	for _, s := range opts.Settings {
-		args = append(args, "-c", s)
+	for _, set := range opts.Settings {
+		args = append(args, "-c", set)
 	}
-	proc, err := startProcess(filepath.Join(bin, "postgres"), args, opts.Log, account)
+	from := size(opts.Log)
+	proc, err := child.Start(child.Spec{
+		Path: filepath.Join(bin, "postgres"), Args: args, Dir: "/", Log: opts.Log, Account: account,
+		Death: syscall.SIGINT, // Postgres's fast shutdown
+	})
 	if err != nil {
-		return nil, fmt.Errorf("starting Postgres: %w", err)
+		return fmt.Errorf("starting Postgres: %w", err)
 	}
-	s := &Server{
-		URL:  fmt.Sprintf("postgres://%s@127.0.0.1:%d/%s?sslmode=disable", role, opts.Port, role),
-		PID:  proc.pid,
-		proc: proc,
-	}
+	s.proc, s.PID = proc, proc.PID
 	if err := s.ready(ctx, opts.Port); err != nil {
-		_ = s.Stop()
-		return nil, fmt.Errorf("waiting for Postgres in %s (its log is %s): %w", opts.Dir, opts.Log, err)
-	}
-	return s, nil
-}
-
-// Stop shuts the server down fast: open transactions roll back, everything committed stays.
-func (s *Server) Stop() error { return s.proc.stop(syscall.SIGINT, stopTimeout) }
-
-// Kill is kill -9 of the postmaster, and waits until it is gone.
-func (s *Server) Kill() error { return s.proc.stop(syscall.SIGKILL, stopTimeout) }
-
-// Done is closed when the server has ended, for whatever reason.
-func (s *Server) Done() <-chan struct{} { return s.proc.done }
-
-func initialise(ctx context.Context, bin, dir string, account *syscall.Credential) error {
-	if _, err := os.Stat(filepath.Join(dir, "PG_VERSION")); err == nil {
-		return nil
-	}
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return fmt.Errorf("making the Postgres data folder: %w", err)
-	}
-	if account != nil {
-		if err := os.Chown(dir, int(account.Uid), int(account.Gid)); err != nil {
-			return fmt.Errorf("giving the Postgres data folder to uid %d: %w", account.Uid, err)
+		_ = proc.Stop(syscall.SIGINT, stopTimeout)
+		if errors.Is(err, errEnded) {
+			err = ended(opts, fatal(opts.Log, from))
 		}
-	}
-	cmd := exec.CommandContext(ctx, filepath.Join(bin, "initdb"), "-D", dir, "-U", role, "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync") //nolint:gosec // G204: a found binary
-	cmd.Dir = "/"
-	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: account}
-	var out bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &out, &out
-	if err := cmd.Run(); err != nil {
-		return fmt.Errorf("initialising Postgres in %s: %w: %s", dir, err, lastLine(out.String()))
+		return fmt.Errorf("starting Postgres in %s, log %s: %w", s.Data, opts.Log, err)
 	}
 	return nil
 }
 
+// Stop shuts the server down fast: open transactions roll back, everything committed stays. A second
+// call does nothing.
+func (s *Server) Stop() error {
+	return errors.Join(s.proc.Stop(syscall.SIGINT, stopTimeout), s.free())
+}
+
+// Kill is kill -9 of the postmaster, and waits until it is gone. Its backends may live on for a
+// moment; the next Start waits for them.
+func (s *Server) Kill() error {
+	return errors.Join(s.proc.Stop(syscall.SIGKILL, stopTimeout), s.free())
+}
+
+// Done is closed when the server has ended, for whatever reason.
+func (s *Server) Done() <-chan struct{} { return s.proc.Done() }
+
+// ready waits until the server answers and has the database.
 func (s *Server) ready(ctx context.Context, port int) error {
-	ctx, cancel := context.WithTimeout(ctx, startTimeout)
-	defer cancel()
-	admin := fmt.Sprintf("postgres://%s@127.0.0.1:%d/postgres?sslmode=disable", role, port)
 	for {
-		err := createDatabase(ctx, admin)
+		err := s.createDatabase(ctx, url(port, "postgres"))
 		if err == nil {
 			return nil
 		}
 		select {
-		case <-s.proc.done:
-			return errors.New("it ended at once")
+		case <-s.proc.Done():
+			return errEnded
 		case <-ctx.Done():
 			return err
-		case <-time.After(20 * time.Millisecond):
+		case <-time.After(lookEvery):
 		}
 	}
 }
 
-func createDatabase(ctx context.Context, admin string) error {
+// createDatabase makes the database where it is not there, on no other server than this one.
+func (s *Server) createDatabase(ctx context.Context, admin string) error {
 	conn, err := pgx.Connect(ctx, admin)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = conn.Close(ctx) }()
+	const look = "SELECT current_setting('data_directory'), EXISTS (SELECT FROM pg_database WHERE datname = $1)"
+	var data string
 	var there bool
-	if err := conn.QueryRow(ctx, "SELECT EXISTS (SELECT FROM pg_database WHERE datname = $1)", role).Scan(&there); err != nil || there {
+	if err := conn.QueryRow(ctx, look, role).Scan(&data, &there); err != nil {
 		return err
+	}
+	if data != s.Data {
+		return fmt.Errorf("another Postgres, with data in %s, answers on this port", data)
+	}
+	if there {
+		return nil
 	}
 	_, err = conn.Exec(ctx, "CREATE DATABASE "+role)
 	return err
 }
 
-// awaitGone waits until a postmaster that a killed process left behind has ended: Postgres refuses
-// to start beside it.
-func awaitGone(ctx context.Context, pidFile string) error {
-	ctx, cancel := context.WithTimeout(ctx, stopTimeout)
-	defer cancel()
-	for {
-		text, err := os.ReadFile(pidFile) //nolint:gosec // G304: our own data folder
-		if err != nil {
-			return nil //nolint:nilerr // no file: nobody is there
-		}
-		first, _, _ := strings.Cut(string(text), "\n")
-		pid, err := strconv.Atoi(strings.TrimSpace(first))
-		if err != nil || syscall.Kill(pid, 0) != nil {
-			return nil //nolint:nilerr // a stale file: Postgres removes it itself
-		}
-		select {
-		case <-ctx.Done():
-			return fmt.Errorf("another Postgres (pid %d) runs in this data folder: stop it, or use another --dir", pid)
-		case <-time.After(50 * time.Millisecond):
-		}
-	}
+func url(port int, database string) string {
+	return fmt.Sprintf("postgres://%s@127.0.0.1:%d/%s?sslmode=disable", role, port, database)
 }
 
 func freePort(ctx context.Context) (int, error) {
@@ -192,9 +218,4 @@ func freePort(ctx context.Context) (int, error) {
 	}
 	defer func() { _ = l.Close() }()
 	return l.Addr().(*net.TCPAddr).Port, nil
-}
-
-func lastLine(s string) string {
-	s = strings.TrimSpace(s)
-	return s[strings.LastIndexByte(s, '\n')+1:]
 }
