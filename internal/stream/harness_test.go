@@ -27,7 +27,7 @@ import (
 func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m,
 		goleak.IgnoreTopFunction("github.com/jackc/pgx/v5/pgxpool.(*Pool).backgroundHealthCheck"),
-		goleak.IgnoreAnyFunction("conveyance/internal/devstack/localpg.startProcess.func1"))
+		goleak.IgnoreAnyFunction("conveyance/internal/devstack/child.Start.func1")) // the Postgres of the tests
 }
 
 const prefix = "t."

@@ -308,16 +308,19 @@ func TestAttemptsThatAreSpentPark(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, 1)
 	v := &vendor{class: ledger.ClassB, apply: func(context.Context, *stream.Record, ledger.Effect) (ledger.Receipt, error) {
-		return ledger.Receipt{}, verdict.RetryAfter(0, "busy", nil)
+		return ledger.Receipt{}, verdict.RetryAfter(time.Minute, "busy", nil)
 	}}
 	w.keyed(v)
 	w.publish(deal("lakeshore", "1", 1))
+	w.atWatermark(1)
+	require.Equal(t, "1 busy", get[string](w, "SELECT kind || ' ' || cause FROM {schema}.queued_key"), "longer than ten seconds is a hold")
+	require.Empty(t, w.states(), "surely not done: the claim was taken back")
+	w.exec("UPDATE {schema}.queued_record SET attempts = 11")
+	w.release(ledger.Filter{})
 	w.eventually("parked", func() bool {
-		w.exec("UPDATE {schema}.queued_key SET due = now() WHERE kind = 1")
-		w.release(ledger.Filter{Kind: ledger.Waiting}) // the clock, sooner
 		return get[int64](w, "SELECT count(*) FROM {schema}.queued_key WHERE kind = 3 AND cause = 'busy (attempts spent)'") == 1
 	})
-	require.Len(t, v.called(), 12)
+	require.Len(t, v.called(), 2)
 	require.Equal(t, "lakeshore/1#1=4", w.states())
 }
 
