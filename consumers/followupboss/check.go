@@ -42,7 +42,8 @@ func (a *Adapter) Check(ctx context.Context, t tenant.Tenant, acc tenant.Account
 		if _, ok, err := a.personStage(ctx, acc, name); err != nil {
 			return nil, err
 		} else if !ok {
-			find(fmt.Sprintf("stage %q does not exist", name), "make it in Follow Up Boss under Admin, Stages, or name another in stages."+string(status))
+			find(fmt.Sprintf("stage %q does not exist", name),
+				"make it in Follow Up Boss under Admin, Stages, or name another in stages."+string(status))
 		}
 	}
 	for _, status := range inOrder(s.DealStages) {
@@ -50,14 +51,15 @@ func (a *Adapter) Check(ctx context.Context, t tenant.Tenant, acc tenant.Account
 		if _, ok, err := a.dealStage(ctx, acc, s.Pipeline, name); err != nil {
 			return nil, err
 		} else if !ok {
-			find(fmt.Sprintf("deal stage %q does not exist", name), "make it in Follow Up Boss in a pipeline, or name another in deal_stages."+string(status))
+			find(fmt.Sprintf("deal stage %q does not exist", name),
+				"make it in Follow Up Boss in a pipeline, or name another in deal_stages."+string(status))
 		}
 	}
 	if len(s.DealStages) == 0 {
 		return out, nil
 	}
 	planted := false
-	_, err = pages(ctx, a.crm, acc, "/v1/dealCustomFields", "dealcustomfields", nil, func(f stage) bool {
+	err = pages(ctx, a.crm, acc, "/v1/dealCustomFields", "dealcustomfields", nil, func(f stage) bool {
 		planted = f.Name == fieldKey
 		return planted
 	})

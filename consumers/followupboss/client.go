@@ -32,7 +32,7 @@ func (c crm) get(ctx context.Context, a tenant.Account, path string, q url.Value
 		return false, err
 	}
 	if err := json.Unmarshal(r.Body, out); err != nil {
-		return false, verdict.RetryAfter(0, "vendor answer unreadable", fmt.Errorf("reading the answer to GET %s: %w", path, err))
+		return false, unreadable(fmt.Errorf("reading the answer to GET %s: %w", path, err))
 	}
 	return true, nil
 }
@@ -53,14 +53,16 @@ func (c crm) write(ctx context.Context, a tenant.Account, method, path string, q
 		ID int64 `json:"id"`
 	}
 	if err := json.Unmarshal(r.Body, &made); err != nil || made.ID == 0 {
-		return 0, verdict.Doubtful("vendor answer unreadable", fmt.Errorf("reading the answer to %s %s: status %d without an id", method, path, r.Status))
+		err := fmt.Errorf("reading the answer to %s %s: status %d without an id", method, path, r.Status)
+		return 0, verdict.Doubtful("vendor answer unreadable", err)
 	}
 	return made.ID, nil
 }
 
-// pages reads a list page by page, newest first, until each says that it has seen enough. It
-// returns whether it saw enough or all.
-func pages[T any](ctx context.Context, c crm, a tenant.Account, path, collection string, q url.Values, each func(T) (enough bool)) (bool, error) {
+// pages reads a list page by page, newest first, until each says that it has seen enough.
+func pages[T any](
+	ctx context.Context, c crm, a tenant.Account, path, collection string, q url.Values, each func(T) (enough bool),
+) error {
 	if q == nil {
 		q = url.Values{}
 	}
@@ -73,7 +75,7 @@ func pages[T any](ctx context.Context, c crm, a tenant.Account, path, collection
 		var items []T
 		found, err := c.get(ctx, a, path, q, &page)
 		if err != nil {
-			return false, err
+			return err
 		}
 		if found {
 			err = json.Unmarshal(page[collection], &items)
@@ -82,20 +84,24 @@ func pages[T any](ctx context.Context, c crm, a tenant.Account, path, collection
 			err = json.Unmarshal(page["_metadata"], &meta)
 		}
 		if !found || err != nil {
-			return false, verdict.RetryAfter(0, "vendor answer unreadable", fmt.Errorf("GET %s answered without %s", path, collection))
+			return unreadable(fmt.Errorf("reading the answer to GET %s: no %s", path, collection))
 		}
 		for _, item := range items {
 			if each(item) {
-				return true, nil
+				return nil
 			}
 		}
 		if meta.Next == "" || len(items) == 0 {
-			return true, nil
+			return nil
 		}
 		q.Set("next", meta.Next)
 	}
-	return false, nil
+	return nil
 }
+
+// unreadable is an answer to a read that says nothing; a page of an error in the vendor's front has
+// status 200 at times.
+func unreadable(err error) error { return verdict.RetryAfter(0, "vendor answer unreadable", err) }
 
 func header(a tenant.Account) http.Header {
 	h := http.Header{}

@@ -88,7 +88,15 @@ func (a *Adapter) confirmDeal(ctx context.Context, c call) (ledger.Outcome, erro
 	case !found || len(w.patch(have)) > 0:
 		return ledger.NotInPlace, nil
 	}
-	return inPlace(a.links.KeepDeal(ctx, c.account, w.body.deal.DealKey, dealLink{have.ID, w.people, w.users}))
+	out, err := inPlace(a.links.KeepDeal(ctx, c.account, w.body.deal.DealKey, dealLink{have.ID, w.people, w.users}))
+	if err != nil {
+		return out, err
+	}
+	copies, err := a.planted(ctx, c.account, w)
+	if len(copies) > 1 {
+		out = ledger.Doubled
+	}
+	return out, err
 }
 
 // lookDeal resolves what a deal should be and reads what it is.
@@ -116,12 +124,16 @@ func (a *Adapter) lookDeal(ctx context.Context, c call) (w wish, have deal, foun
 		found, err = a.crm.get(ctx, c.account, path("deals", w.link.ID), allFields(), &have)
 		return w, have, found, err
 	}
-	have, found, err = a.planted(ctx, c.account, w)
+	copies, err := a.planted(ctx, c.account, w)
+	if len(copies) > 0 {
+		have, found = copies[len(copies)-1], true
+	}
 	return w, have, found, err
 }
 
-// planted finds a deal by our reference: among those of its people, else among the newest.
-func (a *Adapter) planted(ctx context.Context, acc tenant.Account, w wish) (found deal, ok bool, err error) {
+// planted finds the deals with our reference, the oldest last: among those of its people, else among
+// the account's newest.
+func (a *Adapter) planted(ctx context.Context, acc tenant.Account, w wish) (found []deal, err error) {
 	queries := []url.Values{}
 	for _, id := range w.people {
 		q := allFields()
@@ -132,17 +144,17 @@ func (a *Adapter) planted(ctx context.Context, acc tenant.Account, w wish) (foun
 		queries = append(queries, allFields())
 	}
 	for _, q := range queries {
-		_, err := pages(ctx, a.crm, acc, "/v1/deals", "deals", q, func(d deal) bool {
+		err := pages(ctx, a.crm, acc, "/v1/deals", "deals", q, func(d deal) bool {
 			if d.Key == w.key {
-				found = d
+				found = append(found, d)
 			}
-			return found.ID != 0 || w.before(d) // newest first
+			return w.before(d) // newest first
 		})
-		if err != nil || found.ID != 0 {
-			return found, found.ID != 0, err
+		if err != nil || len(found) > 0 {
+			return found, err
 		}
 	}
-	return found, false, nil
+	return nil, nil
 }
 
 // before says that a deal in the CRM is older than ours at its source, so that it cannot be ours.
@@ -204,8 +216,9 @@ func (w wish) patch(have deal) map[string]any {
 		p["stageId"] = w.stage
 	}
 	set := func(field, have, want string, value any, sources ...string) {
+		taken := func(s string) bool { return slices.Contains(w.body.changed, s) }
 		switch {
-		case want == "" && have != "" && slices.ContainsFunc(sources, func(s string) bool { return slices.Contains(w.body.changed, s) }):
+		case want == "" && have != "" && slices.ContainsFunc(sources, taken):
 			p[field] = nil
 		case want != "" && want != have:
 			p[field] = value

@@ -230,3 +230,15 @@ func TestUnknownVerbAndUnreadableSettingsWait(t *testing.T) {
 	require.Equal(t, verdict.Hold, verdict.Of(err).Kind)
 	require.Equal(t, verdict.TenantScope("lakeshore"), verdict.Of(err).Scope)
 }
+
+func TestDealThatWasMadeTwiceIsFlagged(t *testing.T) {
+	t.Parallel()
+	w := open(t, settings)
+	d := known(t, w)
+	e := tell(t, d)
+	w.mustDo(e)
+	twin := w.one("deals")
+	delete(twin, "id")
+	w.control("PUT", "deals/9001?tenant=lakeshore", twin)
+	require.Equal(t, ledger.Doubled, w.outcome(e))
+}

@@ -18,6 +18,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"conveyance/avro/event"
+	"conveyance/avro/topic"
 	"conveyance/consumers"
 	"conveyance/internal/ledger"
 	"conveyance/internal/postgres"
@@ -41,11 +42,15 @@ var (
 // Migrations of the tables of links.
 func Migrations() fs.FS { return postgres.Sub(migrations, "migrations") }
 
-// SettingsSchema is the JSON Schema of a tenant's settings.
-func SettingsSchema() []byte { return slices.Clone(settingsSchema) }
-
-// AccountSchema is the JSON Schema of an account's credential and settings.
-func AccountSchema() []byte { return slices.Clone(accountSchema) }
+// Destination is this folder's line of the register.
+func Destination() consumers.Destination {
+	return consumers.Destination{
+		Name: Name, Vendor: Name, Topics: []string{topic.Deals, topic.Contacts}, Migrations: Migrations(),
+		Adapter:        func(d consumers.Deps) (consumers.Adapter, error) { return New(d.Pool, d.Schema, d.HTTP), nil },
+		SettingsSchema: slices.Clone(settingsSchema), AccountSchema: slices.Clone(accountSchema),
+		Checker: func(d consumers.Deps) tenant.Checker { return New(d.Pool, d.Schema, d.HTTP) },
+	}
+}
 
 // The verbs of the effects.
 const (
@@ -99,7 +104,9 @@ func (a *Adapter) Plan(ctx context.Context, t tenant.Tenant, e event.Event) ([]l
 }
 
 // Apply looks the record up and makes at most one write.
-func (a *Adapter) Apply(ctx context.Context, t tenant.Tenant, _ event.Event, f ledger.Effect) (ledger.Receipt, error) {
+func (a *Adapter) Apply(
+	ctx context.Context, t tenant.Tenant, _ event.Event, f ledger.Effect,
+) (ledger.Receipt, error) {
 	v, c, err := a.call(t, f)
 	if err != nil {
 		return ledger.Receipt{}, err
@@ -108,7 +115,9 @@ func (a *Adapter) Apply(ctx context.Context, t tenant.Tenant, _ event.Event, f l
 }
 
 // Confirm reads the record back, and remembers its id where the effect is in place.
-func (a *Adapter) Confirm(ctx context.Context, t tenant.Tenant, _ event.Event, f ledger.Effect) (ledger.Outcome, error) {
+func (a *Adapter) Confirm(
+	ctx context.Context, t tenant.Tenant, _ event.Event, f ledger.Effect,
+) (ledger.Outcome, error) {
 	v, c, err := a.call(t, f)
 	if err != nil {
 		return ledger.CannotTell, err

@@ -63,7 +63,7 @@ func fold(name string) string { return strings.ToLower(strings.TrimSpace(name)) 
 func (a *Adapter) user(ctx context.Context, acc tenant.Account, email string) (int64, bool, error) {
 	return a.names.id(acc, "users", email, func() (map[string]int64, error) {
 		ids := map[string]int64{}
-		_, err := pages(ctx, a.crm, acc, "/v1/users", "users", nil, func(u struct {
+		err := pages(ctx, a.crm, acc, "/v1/users", "users", nil, func(u struct {
 			ID    int64  `json:"id"`
 			Email string `json:"email"`
 		}) bool {
@@ -78,7 +78,7 @@ func (a *Adapter) user(ctx context.Context, acc tenant.Account, email string) (i
 func (a *Adapter) personStage(ctx context.Context, acc tenant.Account, name string) (int64, bool, error) {
 	return a.names.id(acc, "stages", name, func() (map[string]int64, error) {
 		ids := map[string]int64{}
-		_, err := pages(ctx, a.crm, acc, "/v1/stages", "stages", nil, func(s stage) bool {
+		err := pages(ctx, a.crm, acc, "/v1/stages", "stages", nil, func(s stage) bool {
 			ids[fold(s.Name)] = s.ID
 			return false
 		})
@@ -102,7 +102,7 @@ func (a *Adapter) dealStage(ctx context.Context, acc tenant.Account, inPipeline,
 	key := func(p, s string) string { return fold(p) + "\x00" + fold(s) }
 	return a.names.id(acc, "pipelines", key(inPipeline, name), func() (map[string]int64, error) {
 		ids, oldest := map[string]int64{}, map[string]int64{}
-		_, err := pages(ctx, a.crm, acc, "/v1/pipelines", "pipelines", nil, func(p pipeline) bool {
+		err := pages(ctx, a.crm, acc, "/v1/pipelines", "pipelines", nil, func(p pipeline) bool {
 			for _, s := range p.Stages {
 				ids[key(p.Name, s.Name)] = s.ID
 				if was, seen := oldest[fold(s.Name)]; !seen || p.ID < was {

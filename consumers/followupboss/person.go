@@ -29,6 +29,7 @@ type person struct {
 	FirstName      string  `json:"firstName"`
 	LastName       string  `json:"lastName"`
 	Stage          string  `json:"stage"`
+	Source         string  `json:"source"`
 	AssignedUserID int64   `json:"assignedUserId"`
 	Emails         []reach `json:"emails"`
 	Phones         []reach `json:"phones"`
@@ -106,7 +107,38 @@ func (a *Adapter) confirmPerson(ctx context.Context, c call) (ledger.Outcome, er
 	if !found || len(b.lacking(p, agent)) > 0 {
 		return ledger.NotInPlace, nil
 	}
-	return inPlace(a.links.KeepPerson(ctx, c.account, b.contact.ContactKey, p.ID))
+	out, err := inPlace(a.links.KeepPerson(ctx, c.account, b.contact.ContactKey, p.ID))
+	if err != nil {
+		return out, err
+	}
+	copies, err := a.copies(ctx, c, b.contact)
+	if copies {
+		out = ledger.Doubled
+	}
+	return out, err
+}
+
+// copies says whether we made a contact's person more than once: of several people whom somebody
+// entered, none is ours.
+func (a *Adapter) copies(ctx context.Context, c call, contact event.Contact) (bool, error) {
+	ours := map[int64]bool{}
+	for _, by := range ways(contact) {
+		for _, value := range by.values {
+			found, err := a.matches(ctx, c.account, by, value)
+			if err != nil {
+				return false, err
+			}
+			for _, p := range found {
+				if p.Source == c.settings.Source {
+					ours[p.ID] = true
+				}
+			}
+		}
+		if len(by.values) > 0 {
+			break // two people may share a phone, but no e-mail
+		}
+	}
+	return len(ours) > 1, nil
 }
 
 // inPlace is the outcome once the link is kept.
@@ -145,29 +177,46 @@ func (a *Adapter) find(ctx context.Context, acc tenant.Account, contact event.Co
 			return p, found, err
 		}
 	}
-	for _, by := range []struct {
-		field  string
-		values []string
-		has    func(person) []reach
-		norm   func(string) string
-	}{
-		{"email", contact.Emails, func(p person) []reach { return p.Emails }, fold},
-		{"phone", contact.Phones, func(p person) []reach { return p.Phones }, digits},
-	} {
+	for _, by := range ways(contact) {
 		for _, value := range by.values {
-			var oldest person
-			_, err := pages(ctx, a.crm, acc, "/v1/people", "people", url.Values{by.field: {value}}, func(p person) bool {
-				if holds(by.has(p), value, by.norm) { // a filter that the vendor does not know is ignored by it
-					oldest = p
-				}
-				return false
-			})
-			if err != nil || oldest.ID != 0 {
-				return oldest, oldest.ID != 0, err
+			found, err := a.matches(ctx, acc, by, value)
+			if err != nil {
+				return person{}, false, err
+			}
+			if len(found) > 0 {
+				return found[len(found)-1], true, nil
 			}
 		}
 	}
 	return person{}, false, nil
+}
+
+// way is how a person is searched for.
+type way struct {
+	field  string // of the vendor's search
+	values []string
+	has    func(person) []reach
+	norm   func(string) string
+}
+
+// ways are those for a contact, the surer one first.
+func ways(c event.Contact) []way {
+	return []way{
+		{"email", c.Emails, func(p person) []reach { return p.Emails }, fold},
+		{"phone", c.Phones, func(p person) []reach { return p.Phones }, digits},
+	}
+}
+
+// matches are the people whom a search finds and who do have the value, the oldest last: a filter
+// that the vendor does not know is ignored by it.
+func (a *Adapter) matches(ctx context.Context, acc tenant.Account, by way, value string) (out []person, err error) {
+	err = pages(ctx, a.crm, acc, "/v1/people", "people", url.Values{by.field: {value}}, func(p person) bool {
+		if holds(by.has(p), value, by.norm) {
+			out = append(out, p)
+		}
+		return false
+	})
+	return out, err
 }
 
 // agent returns the id of the agent who should own new and unassigned people; 0 for none.

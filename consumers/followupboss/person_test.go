@@ -228,3 +228,16 @@ func TestErrorsHoldNeitherKeysNorPersonalData(t *testing.T) {
 		}
 	}
 }
+
+func TestPersonWhomWeMadeTwiceIsFlagged(t *testing.T) {
+	t.Parallel()
+	w := open(t, settings)
+	_, e := buyer(t, w)
+	w.mustDo(e)
+	entered := map[string]any{"emails": value("nora100@example.com")}
+	w.entered(9001, entered)
+	require.Equal(t, ledger.InPlace, w.outcome(e), "somebody entered the other one")
+	entered["source"] = "Conveyance"
+	w.entered(9002, entered)
+	require.Equal(t, ledger.Doubled, w.outcome(e))
+}

@@ -86,7 +86,9 @@ func (a *Adapter) planDeal(ctx context.Context, t tenant.Tenant, e *event.DealCh
 	}}, nil
 }
 
-func (a *Adapter) planStatus(ctx context.Context, t tenant.Tenant, e *event.TransactionStatusChanged) ([]ledger.Effect, error) {
+func (a *Adapter) planStatus(
+	ctx context.Context, t tenant.Tenant, e *event.TransactionStatusChanged,
+) ([]ledger.Effect, error) {
 	s, err := settingsOf(t)
 	if err != nil {
 		return nil, err

@@ -120,7 +120,8 @@ func read(ctx context.Context, pool *pgxpool.Pool, sql string, args ...any) ([]E
 		return nil, err
 	}
 	return pgx.CollectRows(rows, func(r pgx.CollectableRow) (e Entry, err error) {
-		err = r.Scan(&e.ID, &e.Tenant, &e.DealKey, &e.At, &e.Kind, &e.Topic, &e.Partition, &e.Offset, &e.EventID, &e.Version, &e.Line)
+		err = r.Scan(&e.ID, &e.Tenant, &e.DealKey, &e.At, &e.Kind,
+			&e.Topic, &e.Partition, &e.Offset, &e.EventID, &e.Version, &e.Line)
 		e.At = e.At.UTC()
 		return e, err
 	})

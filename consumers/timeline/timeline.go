@@ -17,6 +17,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"conveyance/avro/event"
+	"conveyance/avro/topic"
 	"conveyance/consumers"
 	"conveyance/internal/postgres"
 )
@@ -37,6 +38,18 @@ var migrations embed.FS
 
 // Migrations of the timeline's tables.
 func Migrations() fs.FS { return postgres.Sub(migrations, "migrations") }
+
+// Destination is this folder's line of the register, for a set of vendors.
+func Destination(vendors ...string) consumers.Destination {
+	topics := []string{topic.Deals, topic.Contacts}
+	for _, v := range vendors {
+		topics = append(topics, topic.Snapshots(v))
+	}
+	return consumers.Destination{
+		Name: Name, Topics: topics, Migrations: Migrations(),
+		Projection: func(d consumers.Deps) (consumers.Projection, error) { return New(d.Schema), nil },
+	}
+}
 
 // Entry is one step of a story.
 type Entry struct {
@@ -129,7 +142,8 @@ func (c *columns) add(e Entry) {
 	if y := e.At.Year(); y < 1 || y > 9999 {
 		e.At = time.Time{} // Postgres has no such time, and a vendor's clock is not to be trusted
 	}
-	c.tenant, c.dealKey, c.sourceID = append(c.tenant, e.Tenant), append(c.dealKey, e.DealKey), append(c.sourceID, source.ID)
+	c.tenant, c.dealKey = append(c.tenant, e.Tenant), append(c.dealKey, e.DealKey)
+	c.sourceID = append(c.sourceID, source.ID)
 	c.kind, c.topic, c.line = append(c.kind, e.Kind), append(c.topic, e.Topic), append(c.line, e.Line)
 	c.at, c.partition, c.offset = append(c.at, e.At), append(c.partition, e.Partition), append(c.offset, e.Offset)
 	c.version, c.eventID = append(c.version, e.Version), append(c.eventID, e.EventID)

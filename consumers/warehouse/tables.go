@@ -63,7 +63,8 @@ func newDeal(s state) dealRow {
 		Representation: string(d.Representation), DealType: d.DealType,
 		ListingID: d.MLSNumber, EscrowNumber: d.EscrowNumber,
 		PurchaseContractDate: instant(d.ContractDate), ListingContractDate: instant(d.ListingDate),
-		ExpirationDate: instant(d.ExpirationDate), ProjectedCloseDate: instant(d.ProjectedCloseDate), CloseDate: instant(d.CloseDate),
+		ExpirationDate: instant(d.ExpirationDate), ProjectedCloseDate: instant(d.ProjectedCloseDate),
+		CloseDate: instant(d.CloseDate),
 		OfficeKey: d.OfficeKey, addressColumns: newAddress(d.Property),
 	}
 	r.ListPriceMinor, r.ListPriceCurrency = minor(d.ListPrice)

@@ -17,6 +17,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"conveyance/avro/topic"
 	"conveyance/consumers"
 	"conveyance/internal/postgres"
 )
@@ -29,6 +30,14 @@ var migrations embed.FS
 
 // Migrations of the warehouse's tables.
 func Migrations() fs.FS { return postgres.Sub(migrations, "migrations") }
+
+// Destination is this folder's line of the register.
+func Destination() consumers.Destination {
+	return consumers.Destination{
+		Name: Name, Topics: []string{topic.Deals, topic.Contacts}, Migrations: Migrations(),
+		Projection: func(d consumers.Deps) (consumers.Projection, error) { return New(d.Schema), nil },
+	}
+}
 
 // Warehouse is a consumers.Projection. It is safe for concurrent use.
 type Warehouse struct {
