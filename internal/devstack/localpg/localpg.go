@@ -71,7 +71,7 @@ func Start(ctx context.Context, opts Options) (*Server, error) {
 	if opts.Log == "" {
 		opts.Log = dir + ".log"
 	}
-	if err := os.MkdirAll(filepath.Dir(dir), 0o700); err != nil {
+	if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil { //nolint:gosec // G301: the account must enter
 		return nil, fmt.Errorf("making the Postgres data folder: %w", err)
 	}
 	lock, err := dirlock.Take(dir + ".lock")
@@ -169,8 +169,17 @@ func (s *Server) Done() <-chan struct{} { return s.proc.Done() }
 
 // ready waits until the server answers and has the database.
 func (s *Server) ready(ctx context.Context, port int) error {
+	asking, cancel := context.WithCancel(ctx)
+	defer cancel()
+	go func() { // whoever else listens on the port may take a connection and say nothing
+		select {
+		case <-s.proc.Done():
+			cancel()
+		case <-asking.Done():
+		}
+	}()
 	for {
-		err := s.createDatabase(ctx, url(port, "postgres"))
+		err := s.createDatabase(asking, url(port, "postgres"))
 		if err == nil {
 			return nil
 		}
