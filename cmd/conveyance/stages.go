@@ -140,8 +140,8 @@ type adapterCmd struct {
 	stageFlags
 	Name         string        `arg:"" help:"Destination: ${destinations}."`
 	Concurrency  int           `help:"Keys worked on at once, over all partitions." default:"64"`
-	CallDeadline time.Duration `help:"How long one call to the destination may take." default:"10s"`
-	VendorLag    time.Duration `help:"How long the destination may go on working on a call that was cut; then an unknown outcome is read back." default:"5s"`
+	CallDeadline time.Duration `env:"CONVEYANCE_CALL_DEADLINE" help:"How long one call to the destination may take." default:"10s"`
+	VendorLag    time.Duration `env:"CONVEYANCE_VENDOR_LAG" help:"How long the destination may go on working on a call that was cut; then an unknown outcome is read back." default:"5s"`
 	From         string        `help:"Where a new group begins: earliest, latest or a time (RFC 3339)." default:"earliest"`
 }
 

@@ -1,0 +1,252 @@
+package e2e
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/stretchr/testify/require"
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"conveyance/internal/e2e/judge"
+	"conveyance/internal/postgres"
+	"conveyance/internal/testkit"
+)
+
+// bus is a running up in a process of its own, with every stage below it.
+type bus struct {
+	t    testing.TB
+	exe  string
+	dir  string
+	cmd  *exec.Cmd
+	pool *pgxpool.Pool
+	info struct {
+		Kafka       string `json:"kafka"`
+		Registry    string `json:"registry"`
+		Postgres    string `json:"postgres"`
+		Sandbox     string `json:"sandbox"`
+		TopicPrefix string `json:"topic_prefix"`
+	}
+}
+
+// environment of every stage: an unknown outcome is settled after 4 s, so that many kills end soon.
+var quick = []string{"CONVEYANCE_CALL_DEADLINE=2s", "CONVEYANCE_VENDOR_LAG=1s"}
+
+// start builds the binary, starts up on the test's own Postgres and waits until it is ready.
+func start(t testing.TB) *bus {
+	t.Helper()
+	b := &bus{t: t, dir: filepath.Join(t.TempDir(), "bus")}
+	b.exe = filepath.Join(t.TempDir(), "conveyance")
+	build := exec.Command("go", "build", "-o", b.exe, "conveyance/cmd/conveyance")
+	out, err := build.CombinedOutput()
+	require.NoError(t, err, "%s", out)
+	b.run(testkit.Database(t))
+	b.pool, err = postgres.Open(t.Context(), b.info.Postgres, "e2e")
+	require.NoError(t, err)
+	t.Cleanup(b.pool.Close)
+	return b
+}
+
+// run starts up and reads its ready line.
+func (b *bus) run(url string) {
+	b.t.Helper()
+	b.cmd = exec.Command(b.exe, "up", "--dir", b.dir, "--ports", "auto", "--no-story", "--json",
+		"--postgres", url, "--time-scale", "10", "--poll-every", "500ms", "--log-level", "warn")
+	b.cmd.Env = append(os.Environ(), quick...)
+	var errs bytes.Buffer
+	b.cmd.Stderr = &errs
+	stdout, err := b.cmd.StdoutPipe()
+	require.NoError(b.t, err)
+	require.NoError(b.t, b.cmd.Start())
+	b.t.Cleanup(func() { b.stop(syscall.SIGTERM) })
+	line, err := bufio.NewReader(stdout).ReadBytes('\n')
+	require.NoError(b.t, err, "up said: %s", errs.String())
+	require.NoError(b.t, json.Unmarshal(line, &b.info))
+}
+
+func (b *bus) stop(sig syscall.Signal) {
+	_ = b.cmd.Process.Signal(sig)
+	_ = b.cmd.Wait()
+	if b.t.Failed() {
+		b.logs()
+	}
+}
+
+// logs shows the last warnings of every stage.
+func (b *bus) logs() {
+	files, _ := filepath.Glob(filepath.Join(b.dir, "log", "*.log"))
+	for _, f := range files {
+		text, _ := os.ReadFile(f)
+		lines := strings.Split(strings.TrimSpace(string(text)), "\n")
+		b.t.Logf("%s:\n%s", filepath.Base(f), strings.Join(lines[max(0, len(lines)-8):], "\n"))
+	}
+}
+
+// children are up's processes by command line ("adapter warehouse"), as the kernel sees them.
+func (b *bus) children() map[string]int {
+	found := map[string]int{}
+	stats, _ := filepath.Glob("/proc/[0-9]*/stat")
+	for _, file := range stats {
+		stat, err := os.ReadFile(file)
+		if err != nil {
+			continue
+		}
+		_, rest, _ := strings.Cut(string(stat), ") ")
+		fields := strings.Fields(rest)
+		if len(fields) < 2 || fields[1] != strconv.Itoa(b.cmd.Process.Pid) {
+			continue
+		}
+		line, err := os.ReadFile(filepath.Join(filepath.Dir(file), "cmdline"))
+		if err != nil {
+			continue
+		}
+		args := strings.Split(string(line), "\x00")
+		if len(args) < 2 {
+			continue
+		}
+		name := args[1]
+		if name == "adapter" {
+			name += " " + args[2]
+		}
+		pid, err := strconv.Atoi(filepath.Base(filepath.Dir(file)))
+		if err == nil {
+			found[name] = pid
+		}
+	}
+	return found
+}
+
+// kill sends SIGKILL to a process of up, if it runs just now.
+func (b *bus) kill(name string) bool {
+	pid, ok := b.children()[name]
+	return ok && syscall.Kill(pid, syscall.SIGKILL) == nil
+}
+
+// zombie freezes a stage, lets another process take its place and work, and wakes the frozen one.
+func (b *bus) zombie(ctx context.Context, name string, r *rand.Rand) {
+	b.t.Helper()
+	pid, ok := b.children()[name]
+	if !ok || syscall.Kill(pid, syscall.SIGSTOP) != nil {
+		return
+	}
+	defer func() { _ = syscall.Kill(pid, syscall.SIGCONT) }()
+	args := append(strings.Fields(name), "--instance-id", "up-"+strings.ReplaceAll(name, " ", "-"))
+	stand := exec.CommandContext(ctx, b.exe, args...)
+	stand.Env = append(append(os.Environ(), quick...),
+		"CONVEYANCE_DIR="+b.dir, "CONVEYANCE_SEALING_KEY="+filepath.Join(b.dir, "secrets", "sealing.key"), "CONVEYANCE_ALLOW_LOOPBACK=true",
+		"CONVEYANCE_LOG_LEVEL=error")
+	require.NoError(b.t, stand.Start())
+	pause(ctx, 1500*time.Millisecond+time.Duration(r.IntN(1000))*time.Millisecond)
+	_ = syscall.Kill(pid, syscall.SIGCONT)
+	pause(ctx, time.Second)
+	_ = stand.Process.Kill() // where the woken one did not fence it
+	_ = stand.Wait()
+}
+
+// pause lets the bus run for a while: faults need time between them, and no check depends on it.
+func pause(ctx context.Context, d time.Duration) {
+	select {
+	case <-ctx.Done():
+	case <-time.After(d):
+	}
+}
+
+// story begins a story at the simulated vendors.
+func (b *bus) story(ctx context.Context, seed int64, deals, perSecond int) {
+	b.t.Helper()
+	body := fmt.Sprintf(`{"seed":%d,"deals":%d,"per_second":%d}`, seed, deals, perSecond)
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, b.info.Sandbox+"/_control/story", strings.NewReader(body))
+	require.NoError(b.t, err)
+	resp, err := http.DefaultClient.Do(req)
+	require.NoError(b.t, err)
+	require.NoError(b.t, resp.Body.Close())
+	require.Equal(b.t, http.StatusAccepted, resp.StatusCode)
+}
+
+// told is true once every story is over.
+func (b *bus) told(ctx context.Context) bool {
+	var all []struct {
+		Running bool `json:"running"`
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, b.info.Sandbox+"/_control/story", nil)
+	if err != nil {
+		return false
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return false
+	}
+	defer func() { _ = resp.Body.Close() }()
+	if json.NewDecoder(resp.Body).Decode(&all) != nil || len(all) == 0 {
+		return false
+	}
+	for _, s := range all {
+		if s.Running {
+			return false
+		}
+	}
+	return true
+}
+
+// judge looks once.
+func (b *bus) judge(ctx context.Context) (judge.Verdict, error) {
+	bench := judge.Bench{Pool: b.pool, Sandbox: b.info.Sandbox, Ends: map[string]int64{}, Groups: map[string]string{}}
+	rows, err := b.pool.Query(ctx, "SELECT name, schema FROM conveyance.consumer_group")
+	if err != nil {
+		return judge.Verdict{}, err
+	}
+	for rows.Next() {
+		var name, schema string
+		if err := rows.Scan(&name, &schema); err != nil {
+			return judge.Verdict{}, err
+		}
+		bench.Groups[name] = schema
+	}
+	cl, err := kgo.NewClient(kgo.SeedBrokers(b.info.Kafka))
+	if err != nil {
+		return judge.Verdict{}, err
+	}
+	defer cl.Close()
+	ends, err := kadm.NewClient(cl).ListEndOffsets(ctx)
+	if err != nil {
+		return judge.Verdict{}, err
+	}
+	ends.Each(func(o kadm.ListedOffset) {
+		bench.Ends[fmt.Sprintf("%s/%d", strings.TrimPrefix(o.Topic, b.info.TopicPrefix), o.Partition)] = o.Offset
+	})
+	return judge.Judge(ctx, bench)
+}
+
+// settle waits until the judge finds nothing, or nothing has changed for patience, and returns the
+// last verdict.
+func (b *bus) settle(ctx context.Context, patience time.Duration) judge.Verdict {
+	b.t.Helper()
+	var v judge.Verdict
+	var err error
+	seen, since := "", time.Now()
+	for time.Since(since) < patience {
+		if v, err = b.judge(ctx); err == nil && v.Clean() {
+			return v
+		}
+		if now := fmt.Sprint(v, err); now != seen {
+			seen, since = now, time.Now()
+		}
+		pause(ctx, 500*time.Millisecond)
+	}
+	require.NoError(b.t, err, "judging")
+	return v
+}

@@ -1,0 +1,89 @@
+package e2e
+
+import (
+	"math/rand/v2"
+	"os"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"conveyance/internal/e2e/judge"
+)
+
+// size of the story. The default fits go test ./...; .ci/run tells the whole one through the
+// environment.
+type size struct {
+	deals, kills, zombies int
+	seed                  int64
+}
+
+func sized(t *testing.T) size {
+	number := func(name string, otherwise int) int {
+		text := os.Getenv("CONVEYANCE_E2E_" + name)
+		if text == "" {
+			return otherwise
+		}
+		n, err := strconv.Atoi(text)
+		require.NoError(t, err)
+		return n
+	}
+	return size{deals: number("DEALS", 40), kills: number("KILLS", 10), zombies: number("ZOMBIES", 2), seed: int64(number("SEED", 7))}
+}
+
+// stages may be killed and frozen; the embedded parts are killed only, and the simulated vendors
+// are the outside world.
+var (
+	stages = []string{"fetch", "translate", "adapter followupboss", "adapter warehouse", "adapter timeline"}
+	parts  = []string{"broker", "registry"}
+)
+
+// patience is how long the bus may show no progress before it is judged as it is.
+const patience = 60 * time.Second
+
+func TestStoryUnderKillsAndZombiesEndsAsTruthSays(t *testing.T) {
+	if testing.Short() {
+		t.Skip("starts every process: left out by -short")
+	}
+	s := sized(t)
+	b := start(t)
+	b.story(t.Context(), s.seed, s.deals, 50)
+	r := rand.New(rand.NewPCG(uint64(s.seed), 1))
+	kills, zombies := 0, 0
+	for kills < s.kills || zombies < s.zombies {
+		pause(t.Context(), time.Duration(200+r.IntN(800))*time.Millisecond)
+		if zombies < s.zombies && (kills >= s.kills || r.IntN(s.kills/max(1, s.zombies)+1) == 0) {
+			b.zombie(t.Context(), stages[r.IntN(len(stages))], r)
+			zombies++
+			continue
+		}
+		name := stages[r.IntN(len(stages))]
+		if r.IntN(5) == 0 {
+			name = parts[r.IntN(len(parts))]
+		}
+		if b.kill(name) {
+			kills++
+		}
+	}
+	require.Eventually(t, func() bool { return b.told(t.Context()) }, 5*time.Minute, time.Second)
+	v := b.settle(t.Context(), patience)
+	t.Logf("%s after %d kills and %d zombies of seed %d", v, kills, zombies, s.seed)
+	require.True(t, v.Clean(), "%s", findings(v))
+	require.NotZero(t, v.Effects)
+}
+
+// findings are the first of each sort, for a person.
+func findings(v judge.Verdict) string {
+	var b strings.Builder
+	for _, f := range []struct {
+		name string
+		all  []string
+	}{{"lost", v.Lost}, {"duplicated", v.Duplicated}, {"misordered", v.Misordered}, {"unexplained", v.Unexplained}} {
+		for _, line := range f.all[:min(len(f.all), 8)] {
+			b.WriteString(f.name + ": " + line + "\n")
+		}
+	}
+	return b.String()
+}
