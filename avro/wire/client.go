@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/sr"
 )
@@ -15,8 +16,8 @@ import (
 const answerBytesMax = 16 << 20
 
 // newClient returns a client of the registry at one URL or several with commas, tried in turn, and
-// the URLs without credentials, as a name for the registry.
-func newClient(registry string) (*sr.Client, string, error) {
+// the URLs without credentials, as a name for the registry. A URL has timeout to answer.
+func newClient(registry string, timeout time.Duration) (*sr.Client, string, error) {
 	var urls, names []string
 	for text := range strings.SplitSeq(registry, ",") {
 		u, err := url.Parse(strings.TrimSpace(text))
@@ -33,7 +34,7 @@ func newClient(registry string) (*sr.Client, string, error) {
 	client, err := sr.NewClient(
 		sr.URLs(urls...),
 		sr.UserAgent("conveyance"),
-		sr.HTTPClient(&http.Client{Timeout: callTimeout, Transport: bounded{http.DefaultTransport}}),
+		sr.HTTPClient(&http.Client{Timeout: timeout, Transport: bounded{http.DefaultTransport}}),
 	)
 	if err != nil {
 		return nil, "", fmt.Errorf("making a registry client: %w", err)

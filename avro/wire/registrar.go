@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/sr"
 
@@ -41,6 +42,10 @@ func (f Finding) String() string {
 		return fmt.Sprintf("%s: field %s %s (version %d reading the new schema)", f.Subject, f.Field, f.Rule, f.Version)
 	}
 }
+
+// registrarTimeout is one call of an operator's command: a registry that has just started may take
+// seconds over a registration.
+const registrarTimeout = 15 * time.Second
 
 const (
 	readerCandidate = "candidate"
@@ -78,7 +83,7 @@ type Listed struct {
 
 // NewRegistrar returns a registrar for the subjects of topics (without prefix). It makes no call.
 func NewRegistrar(registry, prefix string, topics []topic.Topic) (*Registrar, error) {
-	client, _, err := newClient(registry)
+	client, _, err := newClient(registry, registrarTimeout)
 	if err != nil {
 		return nil, err
 	}

@@ -17,6 +17,8 @@ const (
 	// callTimeout is one question to the registry. A lookup takes milliseconds; a partition must
 	// not stand still longer than its group's session for one that does not answer.
 	callTimeout = 5 * time.Second
+	// urlTimeout is one URL's share of that, so that a second URL gets its turn.
+	urlTimeout = 2 * time.Second
 	// downPause is how long the registry is not asked again after it did not answer, so that ten
 	// unknown ids at start cost one time-out, not ten.
 	downPause = 2 * time.Second
@@ -44,7 +46,7 @@ type remote struct {
 type denial struct{ first, last time.Time }
 
 func newRemote(cfg Config) (*remote, error) {
-	client, name, err := newClient(cfg.Registry)
+	client, name, err := newClient(cfg.Registry, urlTimeout)
 	if err != nil {
 		return nil, err
 	}

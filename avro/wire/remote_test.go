@@ -7,6 +7,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -325,6 +326,39 @@ func TestOneQuestionPerIDHoweverManyWait(t *testing.T) {
 		require.EqualValues(t, 20, answered.Load(), "and takes nobody's answer away")
 		require.EqualValues(t, 1, asked.Load())
 	})
+}
+
+func TestAHangingRegistryIsGivenUp(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var r remote
+		started := time.Now()
+		_, err := r.once(t.Context(), "id 5", func(ctx context.Context) (any, error) {
+			<-ctx.Done()
+			return nil, ctx.Err()
+		})
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		require.Equal(t, callTimeout, time.Since(started))
+	})
+}
+
+func TestAnEndlessAnswerIsCutOff(t *testing.T) {
+	t.Parallel()
+	r := newRegistry(t)
+	r.answer(http.StatusOK, `{"schema":"`+strings.Repeat("x", answerBytesMax)+`"}`)
+	_, err := r.codec(t, "").Decode(t.Context(), value(1))
+	require.ErrorIs(t, err, ErrUnavailable)
+	require.ErrorContains(t, err, "too large")
+}
+
+func TestTheSecondURLServesWhereTheFirstDoesNot(t *testing.T) {
+	t.Parallel()
+	r := newRegistry(t)
+	r.register(t)
+	c, err := New(Config{Registry: "http://127.0.0.1:1, " + r.server.URL, Prefix: prefix})
+	require.NoError(t, err)
+	_, err = c.AppendEncode(t.Context(), nil, topic.Contacts, changed())
+	require.NoError(t, err)
 }
 
 func TestForeignSchemasArePoisonOrUnknownNeverAGuess(t *testing.T) {

@@ -90,6 +90,27 @@ func TestWalkRefusesWhatDoesNotMatchItsSchema(t *testing.T) {
 	}
 }
 
+// The walk looks at eight bytes at a time: every length, with every byte bad, whatever stands before.
+func TestTextIsCheckedAtEveryByte(t *testing.T) {
+	t.Parallel()
+	p := programOf(t, `{"type":"array","items":"string"}`)
+	for before := range 10 {
+		for length := range 40 {
+			body := append(zigzag(2), zigzag(int64(before))...)
+			body = append(body, bytes.Repeat([]byte("b"), before)...)
+			body = append(append(body, zigzag(int64(length))...), bytes.Repeat([]byte("x"), length)...)
+			body = append(body, 0)
+			require.NoError(t, p.check(body, ErrPoison))
+			for i := range length {
+				at := len(body) - 2 - i
+				body[at] = 0x80
+				require.ErrorContains(t, p.check(body, ErrPoison), "text is not UTF-8", "byte %d of %d", length-i, length)
+				body[at] = 'x'
+			}
+		}
+	}
+}
+
 func TestWalkRefusesWhatIsOverALimit(t *testing.T) {
 	t.Parallel()
 	c := newCodec(t)
