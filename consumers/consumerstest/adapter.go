@@ -1,7 +1,6 @@
 package consumerstest
 
 import (
-	"slices"
 	"strings"
 	"testing"
 
@@ -94,7 +93,7 @@ func (s AdapterSuite) apply(t *testing.T, r Rig, e event.Event, f ledger.Effect)
 	if f.Class != ledger.ClassC {
 		return
 	}
-	require.Equal(t, before == ledger.InPlace, receipt.NoOp, "%s %s: reading back says what applying finds", f.Verb, f.Line)
+	require.Equal(t, before == ledger.InPlace, receipt.NoOp, "%s %s: applying finds what was read back", f.Verb, f.Line)
 	require.Equal(t, ledger.InPlace, s.confirm(t, r, e, f), "%s %s: what was applied reads back", f.Verb, f.Line)
 	again, err := r.Adapter.Apply(t.Context(), r.Tenant, e, f)
 	require.NoError(t, err)
@@ -109,7 +108,7 @@ func (AdapterSuite) confirm(t *testing.T, r Rig, e event.Event, f ledger.Effect)
 	out, err := r.Adapter.Confirm(t.Context(), r.Tenant, e, f)
 	require.NoError(t, err, "%s %s", f.Verb, f.Line)
 	require.Equal(t, writes, r.Writes(), "reading back writes nothing")
-	require.True(t, slices.Contains([]ledger.Outcome{ledger.InPlace, ledger.NotInPlace}, out), "%s %s: it can tell", f.Verb, f.Line)
+	require.Contains(t, []ledger.Outcome{ledger.InPlace, ledger.NotInPlace}, out, "%s %s: it can tell", f.Verb, f.Line)
 	return out
 }
 

@@ -47,7 +47,9 @@ func NewDeal(t tenant.Tenant, id string) *Deal {
 		Representation: event.RepresentationBuyer, DealType: "Purchase", MLSNumber: "MLS" + id, OfficeKey: "office-1",
 		Property:  &event.Address{Street: id + " Harbor Lane", City: "Chicago", StateOrProvince: "IL", PostalCode: "60601"},
 		ListPrice: USD(525_000), CreatedAt: &made,
-		Agents: []event.Agent{{AgentKey: "agent-1", Role: event.AgentRolePrimary, Name: "Ada Quill", Email: "ada.quill@lakeshore.example.com"}},
+		Agents: []event.Agent{{
+			AgentKey: "agent-1", Role: event.AgentRolePrimary, Name: "Ada Quill", Email: "ada.quill@lakeshore.example.com",
+		}},
 	}
 	d.Participants = []event.Participant{
 		d.Person(event.ParticipantRoleBuyer, true, "Nora"+id, "nora"+id+"@example.com", "+1312555010"+id[:1]),
@@ -58,7 +60,9 @@ func NewDeal(t tenant.Tenant, id string) *Deal {
 
 // Person makes a participant with its contact key.
 func (d *Deal) Person(role event.ParticipantRole, client bool, first, email, phone string) event.Participant {
-	c := event.Contact{FirstName: first, LastName: "Weller", FullName: first + " Weller", Emails: []string{}, Phones: []string{}}
+	c := event.Contact{
+		FirstName: first, LastName: "Weller", FullName: first + " Weller", Emails: []string{}, Phones: []string{},
+	}
 	if email != "" {
 		c.Emails = append(c.Emails, email)
 	}
@@ -160,8 +164,10 @@ func Life(t tenant.Tenant, n int) []event.Event {
 			half := int32(5000)
 			d.Commission = &event.Commission{
 				Gross: USD(15_255), BuyerSide: USD(15_255), Final: true,
-				Fees:  []event.Fee{{Name: "Coordinator", Amount: *USD(395)}},
-				Split: []event.Payee{{PayeeKey: "agent-1", Name: "Ada Quill", Role: "Buyer Agent", BasisPoints: &half, Amount: USD(7_430)}},
+				Fees: []event.Fee{{Name: "Coordinator", Amount: *USD(395)}},
+				Split: []event.Payee{{
+					PayeeKey: "agent-1", Name: "Ada Quill", Role: "Buyer Agent", BasisPoints: &half, Amount: USD(7_430),
+				}},
 			}
 		},
 	}

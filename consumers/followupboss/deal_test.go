@@ -34,16 +34,18 @@ func TestDealWaitsForItsPeople(t *testing.T) {
 	d := consumerstest.NewDeal(w.tenant, "100")
 	d.Status = event.TransactionStatusUnderContract
 	events := d.Tell()
-	for _, e := range []event.Event{first[*event.DealChanged](t, events), first[*event.TransactionStatusChanged](t, events)} {
+	needs := []event.Event{first[*event.DealChanged](t, events), first[*event.TransactionStatusChanged](t, events)}
+	scope := verdict.PersonScope("lakeshore", d.Participants[0].Contact.ContactKey)
+	for _, e := range needs {
 		_, err := w.Plan(t.Context(), w.tenant, e)
 		v := verdict.Of(err)
 		require.Equal(t, verdict.Hold, v.Kind)
 		require.Equal(t, "no person yet", v.Cause)
-		require.Equal(t, verdict.PersonScope("lakeshore", d.Participants[0].Contact.ContactKey), v.Scope)
+		require.Equal(t, scope, v.Scope)
 		require.WithinDuration(t, time.Now().Add(15*time.Second), v.Until, 5*time.Second)
 	}
-	require.Equal(t, verdict.PersonScope("lakeshore", d.Participants[0].Contact.ContactKey), w.mustDo(first[*event.ContactChanged](t, events)).Wake)
-	for _, e := range []event.Event{first[*event.DealChanged](t, events), first[*event.TransactionStatusChanged](t, events)} {
+	require.Equal(t, scope, w.mustDo(first[*event.ContactChanged](t, events)).Wake)
+	for _, e := range needs {
 		w.mustDo(e)
 	}
 }
@@ -122,7 +124,8 @@ func TestDealLosesOnlyThoseWhomWePutOnIt(t *testing.T) {
 	people := w.one("deals")["people"].([]any)
 	require.Len(t, people, 2)
 	w.entered(9001, map[string]any{"firstName": "Lender"})
-	w.control("PUT", "deals/"+strconv.Itoa(id)+"?tenant=lakeshore", map[string]any{"people": append(people, map[string]any{"id": 9001, "name": "Lender"})})
+	people = append(people, map[string]any{"id": 9001, "name": "Lender"})
+	w.control("PUT", "deals/"+strconv.Itoa(id)+"?tenant=lakeshore", map[string]any{"people": people})
 	d.Participants = d.Participants[:2] // Olga leaves
 	w.mustDo(tell(t, d))
 	var left []string

@@ -25,7 +25,9 @@ import (
 
 const settings = `{
   "stages": {"UNDER_CONTRACT": "Under Contract", "CLOSED": "Closed"},
-  "deal_stages": {"PRE_CONTRACT": "Offer", "UNDER_CONTRACT": "Pending", "CLOSED": "Closed", "CANCELLED": "Fell Through"},
+  "deal_stages": {
+    "PRE_CONTRACT": "Offer", "UNDER_CONTRACT": "Pending", "CLOSED": "Closed", "CANCELLED": "Fell Through"
+  },
   "forward_only": true
 }`
 
@@ -42,11 +44,14 @@ type world struct {
 func open(t *testing.T, settings string) *world {
 	t.Helper()
 	w := &world{t: t}
+	credential := map[string]string{
+		"api_key": "fka_lakeshore", "x_system": "Conveyance", "x_system_key": "key-of-the-system",
+	}
 	box, err := sandbox.New(sandbox.Options{Tenants: []sandbox.Tenant{{
 		ID: "lakeshore",
-		Accounts: []sandbox.Account{{Vendor: followupboss.Name, Name: "main", ExternalID: "58120", Credential: map[string]string{
-			"api_key": "fka_lakeshore", "x_system": "Conveyance", "x_system_key": "key-of-the-system",
-		}}},
+		Accounts: []sandbox.Account{{
+			Vendor: followupboss.Name, Name: "main", ExternalID: "58120", Credential: credential,
+		}},
 		FollowUpBoss: sandbox.FUBConfig{
 			Stages:     map[string]string{"UNDER_CONTRACT": "Under Contract", "CLOSED": "Closed"},
 			DealStages: map[string]string{"CANCELLED": "Fell Through"},
@@ -75,7 +80,8 @@ func (w *world) control(method, path string, body any) any {
 	w.t.Helper()
 	text, err := json.Marshal(body)
 	require.NoError(w.t, err)
-	req, err := http.NewRequestWithContext(w.t.Context(), method, w.url+"/_control/followupboss/"+path, bytes.NewReader(text))
+	target := w.url + "/_control/followupboss/" + path
+	req, err := http.NewRequestWithContext(w.t.Context(), method, target, bytes.NewReader(text))
 	require.NoError(w.t, err)
 	res, err := http.DefaultClient.Do(req)
 	require.NoError(w.t, err)

@@ -129,7 +129,10 @@ func TestContactWhoIsNoClientOrCannotBeReachedIsSkipped(t *testing.T) {
 
 func TestNobodyIsMadeWhereTheTenantDoesNotWantIt(t *testing.T) {
 	t.Parallel()
-	w := open(t, `{"create_missing": false, "stages": {"UNDER_CONTRACT": "Under Contract"}, "deal_stages": {"UNDER_CONTRACT": "Pending"}}`)
+	w := open(t, `{
+	  "create_missing": false,
+	  "stages": {"UNDER_CONTRACT": "Under Contract"}, "deal_stages": {"UNDER_CONTRACT": "Pending"}
+	}`)
 	d, e := buyer(t, w)
 	_, err := w.do(e)
 	skipped(t, err, "not in the CRM")
@@ -204,7 +207,9 @@ func TestPersonWhoseAnswerWasLostReadsBackAndIsNotMadeTwice(t *testing.T) {
 
 func TestAnswerThatIsNoAnswerIsARetryForReadsAndADoubtForWrites(t *testing.T) {
 	t.Parallel()
-	for match, want := range map[string]verdict.Kind{"GET /v1/people": verdict.Retry, "GET /v1/users": verdict.Retry, "POST /v1/people": verdict.Doubt} {
+	for match, want := range map[string]verdict.Kind{
+		"GET /v1/people": verdict.Retry, "GET /v1/users": verdict.Retry, "POST /v1/people": verdict.Doubt,
+	} {
 		w := open(t, settings)
 		_, e := buyer(t, w)
 		w.fault(match, "html", 1)

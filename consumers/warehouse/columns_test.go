@@ -12,7 +12,9 @@ import (
 
 func TestEveryColumnHasAType(t *testing.T) {
 	t.Parallel()
-	for _, row := range []any{dealRow{}, participantRow{}, agentRow{}, commissionRow{}, feeRow{}, payeeRow{}, historyRow{}, contactRow{}} {
+	for _, row := range []any{
+		dealRow{}, participantRow{}, agentRow{}, commissionRow{}, feeRow{}, payeeRow{}, historyRow{}, contactRow{},
+	} {
 		for _, c := range columnsOf(reflect.TypeOf(row)) {
 			require.NotEmpty(t, c.sqlType, "%T.%s", row, c.name)
 		}

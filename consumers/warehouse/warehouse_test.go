@@ -20,7 +20,8 @@ import (
 )
 
 var tables = []string{
-	"deal", "deal_participant", "deal_agent", "deal_commission", "deal_fee", "deal_payee", "deal_status_history", "contact",
+	"deal", "deal_participant", "deal_agent", "deal_commission", "deal_fee", "deal_payee",
+	"deal_status_history", "contact",
 }
 
 func life(deals int) []event.Event {
@@ -97,8 +98,8 @@ func TestTextAndDatesThatPostgresLacksAreLeftOutAndHurtNobody(t *testing.T) {
 	project(append(bad.Tell(), good.Tell()...)...)
 	var name string
 	var day, created *time.Time
-	require.NoError(t, pool.QueryRow(t.Context(), postgres.In(schema,
-		"SELECT name, purchase_contract_date, created_at FROM {schema}.deal WHERE source_id = '100'")).Scan(&name, &day, &created))
+	sql := "SELECT name, purchase_contract_date, created_at FROM {schema}.deal WHERE source_id = '100'"
+	require.NoError(t, pool.QueryRow(t.Context(), postgres.In(schema, sql)).Scan(&name, &day, &created))
 	require.Equal(t, "ab \\u0000 \ufffd", name)
 	require.Nil(t, day)
 	require.Nil(t, created)
