@@ -46,9 +46,9 @@ func size(file string) int64 {
 	return info.Size()
 }
 
-// fatal is the first FATAL line that a server wrote after from, with its hint; empty where there is
-// none.
-func fatal(file string, from int64) string {
+// fatal is the first FATAL line that process pid wrote after from, with its hint; empty where there
+// is none. Backends of an earlier server may write to the same log meanwhile.
+func fatal(file string, from int64, pid int) string {
 	f, err := os.Open(file) //nolint:gosec // G304: our own log
 	if err != nil {
 		return ""
@@ -58,14 +58,13 @@ func fatal(file string, from int64) string {
 	if err != nil {
 		return ""
 	}
-	_, rest, found := strings.Cut(string(text), "FATAL:")
-	if !found {
-		return ""
+	said := func(level string) string {
+		_, rest, _ := strings.Cut(string(text), fmt.Sprintf("[%d] %s:", pid, level))
+		line, _, _ := strings.Cut(rest, "\n")
+		return strings.TrimSpace(line)
 	}
-	line, rest, _ := strings.Cut(rest, "\n")
-	next, _, _ := strings.Cut(rest, "\n")
-	if _, hint, ok := strings.Cut(next, "HINT:"); ok {
-		line += " (" + strings.TrimSpace(hint) + ")"
+	if hint := said("HINT"); hint != "" {
+		return said("FATAL") + " (" + hint + ")"
 	}
-	return strings.TrimSpace(line)
+	return said("FATAL")
 }

@@ -128,7 +128,7 @@ func (s *Server) run(ctx context.Context, bin string, opts Options, account *sys
 	args := []string{
 		"-D", s.Data, "-p", strconv.Itoa(opts.Port),
 		"-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories=", "-c", "max_connections=200",
-		"-c", "shared_buffers=32MB",
+		"-c", "shared_buffers=32MB", "-c", "log_line_prefix=%m [%p] ", // as fatal reads it
 	}
 	for _, set := range opts.Settings {
 		args = append(args, "-c", set)
@@ -145,7 +145,7 @@ func (s *Server) run(ctx context.Context, bin string, opts Options, account *sys
 	if err := s.ready(ctx, opts.Port); err != nil {
 		_ = proc.Stop(syscall.SIGINT, stopTimeout)
 		if errors.Is(err, errEnded) {
-			err = ended(opts, fatal(opts.Log, from))
+			err = ended(opts, fatal(opts.Log, from, s.PID))
 		}
 		return fmt.Errorf("starting Postgres in %s, log %s: %w", s.Data, opts.Log, err)
 	}
@@ -169,11 +169,12 @@ func (s *Server) Done() <-chan struct{} { return s.proc.Done() }
 
 // ready waits until the server answers and has the database.
 func (s *Server) ready(ctx context.Context, port int) error {
+	ended := s.proc.Done()
 	asking, cancel := context.WithCancel(ctx)
 	defer cancel()
 	go func() { // whoever else listens on the port may take a connection and say nothing
 		select {
-		case <-s.proc.Done():
+		case <-ended:
 			cancel()
 		case <-asking.Done():
 		}
@@ -184,7 +185,7 @@ func (s *Server) ready(ctx context.Context, port int) error {
 			return nil
 		}
 		select {
-		case <-s.proc.Done():
+		case <-ended:
 			return errEnded
 		case <-ctx.Done():
 			return err

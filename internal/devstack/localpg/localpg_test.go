@@ -9,7 +9,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -143,27 +142,33 @@ func TestServerEndsWithItsKilledParentAndTheNextStartWaitsForIt(t *testing.T) {
 	require.Equal(t, 1, count(t, s.URL))
 }
 
-func TestPortInUseIsOneSentence(t *testing.T) {
-	t.Parallel()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	defer func() { _ = l.Close() }()
-	port := l.Addr().(*net.TCPAddr).Port
-	dir := filepath.Join(folder(t), "postgres")
-	_, err = localpg.Start(t.Context(), localpg.Options{Dir: dir, Port: port})
-	require.ErrorContains(t, err, "port "+strconv.Itoa(port)+" is in use by another program: stop it, or use --ports auto")
-	require.NotContains(t, err.Error(), "\n")
-	start(t, dir) // and the folder is free again
-}
-
-func TestAnotherServerOnThePortIsNotTakenForOurs(t *testing.T) {
+func TestStartThatPostgresRefusesIsOneSentenceAndFreesTheFolder(t *testing.T) {
 	t.Parallel()
 	root := folder(t)
 	first := start(t, filepath.Join(root, "first"))
-	cfg, err := pgx.ParseConfig(first.URL)
+	other, err := pgx.ParseConfig(first.URL)
 	require.NoError(t, err)
-	_, err = localpg.Start(t.Context(), localpg.Options{Dir: filepath.Join(root, "second"), Port: int(cfg.Port)})
-	require.ErrorContains(t, err, "is in use by another program")
+	mute, err := net.Listen("tcp", "127.0.0.1:0") // takes connections and says nothing
+	require.NoError(t, err)
+	defer func() { _ = mute.Close() }()
+	inUse := func(port int) string {
+		return fmt.Sprintf("port %d is in use by another program: stop it, or use --ports auto", port)
+	}
+	dir := filepath.Join(root, "second")
+	for _, c := range []struct {
+		opts localpg.Options
+		says string
+	}{
+		{localpg.Options{Port: mute.Addr().(*net.TCPAddr).Port}, inUse(mute.Addr().(*net.TCPAddr).Port)},
+		{localpg.Options{Port: int(other.Port)}, inUse(int(other.Port))}, // its answer is not taken for ours
+		{localpg.Options{Settings: []string{"fsync=perhaps"}}, `parameter "fsync" requires a Boolean value`},
+	} {
+		c.opts.Dir = dir
+		_, err := localpg.Start(t.Context(), c.opts)
+		require.ErrorContains(t, err, c.says)
+		require.NotContains(t, err.Error(), "\n")
+	}
+	start(t, dir)
 }
 
 func TestInterruptedInitialisationIsMadeAnew(t *testing.T) {
@@ -184,13 +189,6 @@ func TestFolderWithOtherFilesIsLeftAlone(t *testing.T) {
 	require.ErrorContains(t, err, dir)
 	require.ErrorContains(t, err, "move away what is there, or use another --dir")
 	require.FileExists(t, thesis)
-}
-
-func TestSettingThatPostgresRefusesIsTold(t *testing.T) {
-	t.Parallel()
-	dir := filepath.Join(folder(t), "postgres")
-	_, err := localpg.Start(t.Context(), localpg.Options{Dir: dir, Settings: []string{"fsync=perhaps"}})
-	require.ErrorContains(t, err, `parameter "fsync" requires a Boolean value`)
 }
 
 func TestFullDiskIsOneSentence(t *testing.T) {

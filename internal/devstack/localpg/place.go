@@ -133,6 +133,9 @@ func initialise(ctx context.Context, bin, data string, account *syscall.Credenti
 	if _, err := os.Stat(filepath.Join(data, "PG_VERSION")); err == nil {
 		return nil
 	}
+	if err := syscall.Rmdir(data); err != nil && !errors.Is(err, fs.ErrNotExist) { // empty it may be, and not a file
+		return fmt.Errorf("initialising Postgres in %s: %w: move away what is there, or use another --dir", data, err)
+	}
 	fresh := data + ".new"
 	if err := os.RemoveAll(fresh); err != nil {
 		return fmt.Errorf("removing an interrupted initialisation: %w", err)
@@ -159,7 +162,7 @@ func initialise(ctx context.Context, bin, data string, account *syscall.Credenti
 		return fmt.Errorf("initialising Postgres in %s: %w: %s", data, err, text[strings.LastIndexByte(text, '\n')+1:])
 	}
 	if err := os.Rename(fresh, data); err != nil {
-		return fmt.Errorf("initialising Postgres in %s: %w: move away what is there, or use another --dir", data, err)
+		return fmt.Errorf("initialising Postgres in %s: %w", data, err)
 	}
 	return nil
 }

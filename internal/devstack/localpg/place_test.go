@@ -184,12 +184,17 @@ func TestNewestInstalledVersionIsTaken(t *testing.T) {
 	require.Zero(t, version("/usr/local/bin"))
 }
 
-func TestFatalLineIsReadFromWhereTheServerBegan(t *testing.T) {
+func TestFatalLineIsThatOfThisStartAndThisProcess(t *testing.T) {
 	t.Parallel()
 	file := filepath.Join(t.TempDir(), "log")
-	before := "2026 FATAL:  of an earlier server\n"
-	require.NoError(t, os.WriteFile(file, []byte(before+"2026 LOG:  starting\n2026 FATAL:  lock file \"postmaster.pid\" already exists\n2026 HINT:  Is another postmaster running?\n"), 0o600))
-	require.Equal(t, `lock file "postmaster.pid" already exists (Is another postmaster running?)`, fatal(file, int64(len(before))))
-	require.Empty(t, fatal(file, size(file)))
-	require.Empty(t, fatal(file+".none", 0))
+	before := "2026 [7] FATAL:  of an earlier start\n"
+	after := "2026 [8] LOG:  starting\n2026 [9] FATAL:  terminating connection\n" +
+		"2026 [8] FATAL:  lock file \"postmaster.pid\" already exists\n2026 [8] HINT:  Is another postmaster running?\n"
+	require.NoError(t, os.WriteFile(file, []byte(before+after), 0o600))
+	from := int64(len(before))
+	require.Equal(t, `lock file "postmaster.pid" already exists (Is another postmaster running?)`, fatal(file, from, 8))
+	require.Equal(t, "terminating connection", fatal(file, from, 9))
+	require.Empty(t, fatal(file, from, 7))
+	require.Empty(t, fatal(file, size(file), 8))
+	require.Empty(t, fatal(file+".none", 0, 8))
 }
