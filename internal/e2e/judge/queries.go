@@ -40,13 +40,13 @@ SELECT eid::text, line FROM {schema}.ledger WHERE state IN (1, 5)`
 	sqlDisorder = `
 SELECT key_id, pos
   FROM (SELECT key_id, pos, done_at,
-               max(done_at) OVER (PARTITION BY topic, part, key_id ORDER BY pos ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS before
+               max(done_at) OVER (PARTITION BY topic, part, key_id ORDER BY pos RANGE BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS before
           FROM {schema}.ledger
          WHERE state = 2 AND key_id IS NOT NULL) AS l
  WHERE done_at < before`
 
 	sqlDirty = `
-SELECT key, coalesce(cause, '') FROM fetch.resource WHERE dirty_since IS NOT NULL`
+SELECT key, coalesce(cause, '') FROM "fetch".resource WHERE dirty_since IS NOT NULL`
 )
 
 func (b Bench) dealLinks(ctx context.Context, tenant string) (map[string]int64, error) {
