@@ -55,7 +55,8 @@ func stageNames() []string {
 // quotas are what vendors' pages say; an answer's headers overrule them.
 func quotas() map[string]budget.Quota {
 	return map[string]budget.Quota{
-		"followupboss": {Calls: 250, Window: 10 * time.Second},
+		"followupboss":            {Calls: 250, Window: 10 * time.Second},
+		"followupboss/PUT.people": {Calls: 25, Window: 10 * time.Second},
 	}
 }
 

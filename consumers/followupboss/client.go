@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"strings"
 
 	"conveyance/internal/tenant"
 	"conveyance/internal/vendorhttp"
@@ -45,7 +46,9 @@ func (c crm) write(ctx context.Context, a tenant.Account, method, path string, q
 	}
 	h := header(a)
 	h.Set("Content-Type", "application/json")
-	r, err := c.http.Do(ctx, a, vendorhttp.Request{Method: method, Path: path, Query: q, Header: h, Body: text})
+	r, err := c.http.Do(ctx, a, vendorhttp.Request{
+		Method: method, Path: path, Query: q, Header: h, Body: text, Bucket: bucket(method, path),
+	})
 	if err != nil || r.Status == http.StatusNoContent {
 		return 0, err
 	}
@@ -57,6 +60,16 @@ func (c crm) write(ctx context.Context, a tenant.Account, method, path string, q
 		return 0, verdict.Doubtful("vendor answer unreadable", err)
 	}
 	return made.ID, nil
+}
+
+// bucketPeople is the vendor's context of changes to people: 25 in 10 s, apart from all other calls.
+const bucketPeople = "PUT.people"
+
+func bucket(method, path string) string {
+	if method == http.MethodPut && strings.HasPrefix(path, "/v1/people/") {
+		return bucketPeople
+	}
+	return ""
 }
 
 // pages reads a list page by page, newest first, until each says that it has seen enough.
