@@ -6,6 +6,7 @@ package consumers
 import (
 	"context"
 	"io/fs"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -25,10 +26,12 @@ type Adapter interface {
 	Confirm(ctx context.Context, t tenant.Tenant, e event.Event, f ledger.Effect) (ledger.Outcome, error)
 }
 
-// Placed is one message with the place where it stands in the log, for projections that point back.
+// Placed is one message with its time and the place where it stands in the log, for projections
+// that point back.
 type Placed struct {
 	Message   event.Message
-	Topic     string // without prefix
+	Time      time.Time // when the record was produced, UTC, on our clock
+	Topic     string    // without prefix
 	Partition int32
 	Offset    int64
 }

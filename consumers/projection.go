@@ -40,7 +40,9 @@ func (p *projector) Handle(_ context.Context, b *stream.Batch) error {
 			continue
 		}
 		rows = append(rows, ledger.Row{EID: id, Topic: r.Topic, Partition: r.Partition, Offset: r.Offset})
-		placed = append(placed, Placed{Message: r.Message, Topic: r.Topic, Partition: r.Partition, Offset: r.Offset})
+		placed = append(placed, Placed{
+			Message: r.Message, Time: r.Time, Topic: r.Topic, Partition: r.Partition, Offset: r.Offset,
+		})
 	}
 	if len(rows) == 0 {
 		return nil

@@ -181,7 +181,7 @@ func Life(t tenant.Tenant, n int) []event.Event {
 	return out
 }
 
-// Place puts events onto the topics that carry them, in their order.
+// Place puts events onto the topics that carry them, in their order, soon after they were read.
 func Place(events []event.Event) []consumers.Placed {
 	next := map[string]int64{}
 	var out []consumers.Placed
@@ -190,7 +190,8 @@ func Place(events []event.Event) []consumers.Placed {
 		if e.Type() == event.TypeContactChanged {
 			name = topic.Contacts
 		}
-		out = append(out, consumers.Placed{Message: e, Topic: name, Offset: next[name]})
+		at := e.Source().ReadAt.Add(40 * time.Millisecond)
+		out = append(out, consumers.Placed{Message: e, Time: at, Topic: name, Offset: next[name]})
 		next[name]++
 	}
 	return out

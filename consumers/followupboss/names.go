@@ -63,10 +63,7 @@ func fold(name string) string { return strings.ToLower(strings.TrimSpace(name)) 
 func (a *Adapter) user(ctx context.Context, acc tenant.Account, email string) (int64, bool, error) {
 	return a.names.id(acc, "users", email, func() (map[string]int64, error) {
 		ids := map[string]int64{}
-		err := pages(ctx, a.crm, acc, "/v1/users", "users", nil, func(u struct {
-			ID    int64  `json:"id"`
-			Email string `json:"email"`
-		}) bool {
+		err := pages(ctx, a.crm, acc, "/v1/users", "users", nil, func(u user) bool {
 			ids[fold(u.Email)] = u.ID
 			return false
 		})
@@ -84,6 +81,11 @@ func (a *Adapter) personStage(ctx context.Context, acc tenant.Account, name stri
 		})
 		return ids, err
 	})
+}
+
+type user struct {
+	ID    int64  `json:"id"`
+	Email string `json:"email"`
 }
 
 type stage struct {

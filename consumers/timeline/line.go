@@ -112,10 +112,11 @@ func commissionLine(e *event.CommissionChanged) string {
 }
 
 func contactLine(e *event.ContactChanged) string {
-	what := "contact " + e.Contact.ContactKey[:min(len(e.Contact.ContactKey), keyBytes)]
+	words := []string{"contact", e.Contact.ContactKey[:min(len(e.Contact.ContactKey), keyBytes)]}
 	for _, r := range e.Roles {
-		what += " " + strings.ToLower(string(r))
+		words = append(words, strings.ToLower(string(r)))
 	}
+	what := strings.Join(words, " ")
 	switch {
 	case e.Removed:
 		return what + " left the deal"

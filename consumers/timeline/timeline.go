@@ -117,7 +117,7 @@ func entry(p consumers.Placed) (Entry, bool) {
 		if err != nil {
 			return e, false
 		}
-		e.Kind, e.Tenant, e.At, e.EventID, e.Version = Meaning, o.Resource.Tenant, o.ReadAt, &id, o.Revision
+		e.Kind, e.Tenant, e.At, e.EventID, e.Version = Meaning, o.Resource.Tenant, p.Time, &id, o.Revision
 		e.DealKey, e.Line = dealKey(m), line(m)
 	default:
 		return e, false

@@ -24,12 +24,11 @@ func story(deals int) []consumers.Placed {
 	out := consumerstest.Place(consumerstest.Life(t, deals))
 	r := event.Resource{Tenant: t.ID, Vendor: "skyslope", Account: "main", Kind: "sale", ID: "100"}
 	envelope := event.Resource{Tenant: t.ID, Vendor: "docusign", Account: "main", Kind: "envelope", ID: "e-1"}
-	key := r.Key()
+	key, late := r.Key(), consumerstest.Start.Add(3*time.Hour)
 	origin := func(revision int64) event.Origin {
-		at := consumerstest.Start.Add(3 * time.Hour)
 		return event.Origin{
-			EventID:  event.ID(at, envelope, revision, event.TypeResourceLinked, "").String(),
-			Resource: envelope, Revision: revision, ReadAt: at,
+			EventID:  event.ID(late, envelope, revision, event.TypeResourceLinked, "").String(),
+			Resource: envelope, Revision: revision, ReadAt: late,
 		}
 	}
 	return append(out,
@@ -44,13 +43,13 @@ func story(deals int) []consumers.Placed {
 		consumers.Placed{Topic: "snapshots.skyslope.v1", Partition: 2, Offset: 10, Message: &event.VendorSnapshot{
 			Resource: r, Token: 9, ReadAt: consumerstest.Start.Add(4 * time.Hour), Gone: true,
 		}},
-		consumers.Placed{Topic: "links.v1", Offset: 0, Message: &event.ResourceLinked{
+		consumers.Placed{Time: late, Topic: "links.v1", Offset: 0, Message: &event.ResourceLinked{
 			Origin: origin(1), DealKey: key, Rung: event.LinkRungTwoEmails,
 		}},
-		consumers.Placed{Topic: "links.v1", Offset: 1, Message: &event.ResourceUnlinked{
+		consumers.Placed{Time: late, Topic: "links.v1", Offset: 1, Message: &event.ResourceUnlinked{
 			Origin: origin(2), DealKey: key,
 		}},
-		consumers.Placed{Topic: "deals.v1", Partition: 1, Offset: 0, Message: &event.DocumentSigned{
+		consumers.Placed{Time: late, Topic: "deals.v1", Partition: 1, Offset: 0, Message: &event.DocumentSigned{
 			Origin: origin(3), DealKey: &key, EnvelopeComplete: true,
 		}},
 	)

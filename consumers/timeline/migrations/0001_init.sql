@@ -19,7 +19,7 @@ COMMENT ON TABLE  {schema}.entry IS 'What happened to a deal, step by step. Hold
 COMMENT ON COLUMN {schema}.entry.id IS 'Rises in the order in which entries become visible, so that a reader can follow by it.';
 COMMENT ON COLUMN {schema}.entry.tenant IS 'The brokerage.';
 COMMENT ON COLUMN {schema}.entry.deal_key IS 'The deal: the key of its first record. A record that is tied to no deal stands under its own key; a delivery under none.';
-COMMENT ON COLUMN {schema}.entry.at IS 'When the step happened, on the bus''s clock.';
+COMMENT ON COLUMN {schema}.entry.at IS 'When the delivery came, the read began, the event was made; on the bus''s clock.';
 COMMENT ON COLUMN {schema}.entry.kind IS 'hint, fact or meaning. Effects stand in the ledgers of their adapters.';
 COMMENT ON COLUMN {schema}.entry.topic IS 'Topic of the record, without prefix.';
 COMMENT ON COLUMN {schema}.entry.part IS 'Partition of the record.';
