@@ -108,38 +108,43 @@ func TestEveryFaultOfAVendorHasItsVerdict(t *testing.T) {
 		serve     http.HandlerFunc
 		get, post verdict.Kind
 		cause     string
+		waits     bool // until the call's own limit
 	}{
-		"hang":              {hang, verdict.Retry, verdict.Doubt, "no answer from vendor"},
-		"slow body":         {slowBody, verdict.Retry, verdict.Doubt, "no answer from vendor"},
-		"reset mid-body":    {raw(cut), verdict.Retry, verdict.Doubt, "no answer from vendor"},
-		"reset at once":     {raw(""), verdict.Retry, verdict.Doubt, "no answer from vendor"},
-		"no HTTP":           {raw("SMTP ready\r\n\r\n"), verdict.Retry, verdict.Doubt, "no answer from vendor"},
-		"huge":              {huge, verdict.Park, verdict.Doubt, "vendor answer too large"},
-		"redirect":          {status(301, "Location", "http://169.254.169.254/latest/"), verdict.Park, verdict.Park, "vendor redirected"},
-		"not modified":      {status(304), verdict.Park, verdict.Park, "vendor redirected"},
-		"400":               {status(400), verdict.Park, verdict.Park, "vendor refused 400"},
-		"401":               {status(401), verdict.Hold, verdict.Hold, "account refused"},
-		"403":               {status(403), verdict.Hold, verdict.Hold, "account refused"},
-		"404":               {status(404), verdict.Park, verdict.Park, "vendor refused 404"},
-		"405":               {status(405), verdict.Park, verdict.Park, "vendor refused 405"},
-		"408":               {status(408), verdict.Retry, verdict.Doubt, "vendor answered 408"},
-		"409":               {status(409), verdict.Park, verdict.Park, "vendor refused 409"},
-		"410":               {status(410), verdict.Park, verdict.Park, "vendor refused 410"},
-		"413":               {status(413), verdict.Park, verdict.Park, "vendor refused 413"},
-		"422":               {status(422), verdict.Park, verdict.Park, "vendor refused 422"},
-		"425":               {status(425), verdict.Retry, verdict.Retry, "vendor answered 425"},
-		"429":               {status(429), verdict.Hold, verdict.Hold, "vendor limit reached"},
-		"500":               {status(500), verdict.Retry, verdict.Doubt, "vendor answered 500"},
-		"502":               {status(502), verdict.Retry, verdict.Doubt, "vendor answered 502"},
-		"503":               {status(503), verdict.Retry, verdict.Doubt, "vendor answered 503"},
-		"503 not processed": {status(503, "Retry-After", "7"), verdict.Retry, verdict.Retry, "vendor answered 503"},
-		"504":               {status(504), verdict.Retry, verdict.Doubt, "vendor answered 504"},
+		"hang":              {hang, verdict.Retry, verdict.Doubt, "no answer from vendor", true},
+		"slow body":         {slowBody, verdict.Retry, verdict.Doubt, "no answer from vendor", true},
+		"reset mid-body":    {raw(cut), verdict.Retry, verdict.Doubt, "no answer from vendor", false},
+		"reset at once":     {raw(""), verdict.Retry, verdict.Doubt, "no answer from vendor", false},
+		"no HTTP":           {raw("SMTP ready\r\n\r\n"), verdict.Retry, verdict.Doubt, "no answer from vendor", false},
+		"huge":              {huge, verdict.Park, verdict.Doubt, "vendor answer too large", false},
+		"redirect":          {status(301, "Location", "http://169.254.169.254/latest/"), verdict.Park, verdict.Park, "vendor redirected", false},
+		"not modified":      {status(304), verdict.Park, verdict.Park, "vendor redirected", false},
+		"400":               {status(400), verdict.Park, verdict.Park, "vendor refused 400", false},
+		"401":               {status(401), verdict.Hold, verdict.Hold, "account refused", false},
+		"403":               {status(403), verdict.Hold, verdict.Hold, "account refused", false},
+		"404":               {status(404), verdict.Park, verdict.Park, "vendor refused 404", false},
+		"405":               {status(405), verdict.Park, verdict.Park, "vendor refused 405", false},
+		"408":               {status(408), verdict.Retry, verdict.Doubt, "vendor answered 408", false},
+		"409":               {status(409), verdict.Park, verdict.Park, "vendor refused 409", false},
+		"410":               {status(410), verdict.Park, verdict.Park, "vendor refused 410", false},
+		"413":               {status(413), verdict.Park, verdict.Park, "vendor refused 413", false},
+		"422":               {status(422), verdict.Park, verdict.Park, "vendor refused 422", false},
+		"425":               {status(425), verdict.Retry, verdict.Retry, "vendor answered 425", false},
+		"429":               {status(429), verdict.Hold, verdict.Hold, "vendor limit reached", false},
+		"500":               {status(500), verdict.Retry, verdict.Doubt, "vendor answered 500", false},
+		"502":               {status(502), verdict.Retry, verdict.Doubt, "vendor answered 502", false},
+		"503":               {status(503), verdict.Retry, verdict.Doubt, "vendor answered 503", false},
+		"503 not processed": {status(503, "Retry-After", "7"), verdict.Retry, verdict.Retry, "vendor answered 503", false},
+		"504":               {status(504), verdict.Retry, verdict.Doubt, "vendor answered 504", false},
 	} {
 		for method, want := range map[string]verdict.Kind{"GET": tt.get, "POST": tt.post} {
 			t.Run(name+" "+method, func(t *testing.T) {
 				t.Parallel()
 				a, _ := vendor(t, tt.serve)
-				c := client(t, vendorhttp.Config{Timeout: quick, BodyBytesMax: 64 << 10})
+				cfg := vendorhttp.Config{BodyBytesMax: 64 << 10}
+				if tt.waits {
+					cfg.Timeout = quick
+				}
+				c := client(t, cfg)
 				_, err := c.Do(t.Context(), a, vendorhttp.Request{Method: method, Path: "/people", Body: []byte(`{"a":1}`)})
 				v := verdict.Of(err)
 				require.NotNil(t, v)
