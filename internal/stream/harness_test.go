@@ -172,6 +172,7 @@ func (w *world) states() string {
 type vendor struct {
 	class ledger.Class
 	verbs []string // one effect each; default one
+	facts bool     // effects have no newer state
 	apply func(ctx context.Context, r *stream.Record, f ledger.Effect) (ledger.Receipt, error)
 	plan  func(r *stream.Record) error
 
@@ -194,10 +195,11 @@ func (v *vendor) Plan(_ context.Context, r *stream.Record) ([]ledger.Effect, err
 	}
 	var effects []ledger.Effect
 	for _, verb := range verbs {
-		effects = append(effects, ledger.Effect{
-			Verb: verb, Target: e.Deal.DealKey, Class: v.class, Line: line(e, verb),
-			Facet: ledger.Facet{Resource: e.Origin.Resource.Key(), Name: verb, Revision: e.Origin.Revision},
-		})
+		f := ledger.Effect{Verb: verb, Target: e.Deal.DealKey, Class: v.class, Line: line(e, verb)}
+		if !v.facts {
+			f.Facet = ledger.Facet{Resource: e.Origin.Resource.Key(), Name: verb, Revision: e.Origin.Revision}
+		}
+		effects = append(effects, f)
 	}
 	return effects, nil
 }

@@ -35,22 +35,24 @@ func (k *keyed) advance(t *task) {
 		t.at++
 	}
 	switch {
-	case t.w.leaving || t.w.lost:
+	case t.w.lost:
+		k.abandon(t)
+	case t.planned && t.at == len(t.steps) && t.applied > 0:
+		k.end(t, nil)
+	case t.planned && t.at == len(t.steps):
+		k.end(t, &verdict.Error{Kind: verdict.Skip, Cause: t.reason})
+	case t.w.leaving:
 		k.abandon(t)
 	case t.decided != nil:
 		k.end(t, t.decided)
 	case !t.planned:
 		k.plan(t)
-	case t.at < len(t.steps) && t.steps[t.at].doubt != nil:
+	case t.steps[t.at].doubt != nil:
 		k.settle(t)
-	case t.at < len(t.steps) && !t.steps[t.at].claimed:
-		k.claims = append(k.claims, t) // keeps its slot: it is called next
-	case t.at < len(t.steps):
+	case t.steps[t.at].claimed:
 		k.call(t)
-	case t.applied > 0:
-		k.end(t, nil)
 	default:
-		k.end(t, &verdict.Error{Kind: verdict.Skip, Cause: t.reason})
+		k.claims = append(k.claims, t) // keeps its slot: it is called next
 	}
 }
 
