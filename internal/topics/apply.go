@@ -65,8 +65,9 @@ func (w Want) create(ctx context.Context, adm *kadm.Client, t topic.Topic) error
 		configs[key] = &value
 	}
 	name := w.Prefix + t.Name
-	_, err := adm.CreateTopic(ctx, int32(t.Partitions), w.Replication, configs, name) //nolint:gosec // G115: a table's count
-	if err != nil && !errors.Is(err, kerr.TopicAlreadyExists) {                       // made by somebody a moment ago
+	partitions := int32(t.Partitions) //nolint:gosec // G115: a table's count
+	_, err := adm.CreateTopic(ctx, partitions, w.Replication, configs, name)
+	if err != nil && !errors.Is(err, kerr.TopicAlreadyExists) { // somebody made it a moment ago
 		return fmt.Errorf("creating topic %s: %w", name, err)
 	}
 	return nil

@@ -62,8 +62,9 @@ func (d Difference) Error() string {
 
 const (
 	remedyApply      = "run conveyance topics apply"
-	remedyPartitions = "never alter the count, or records of one key stand in two partitions: either name the count that is there, " +
-		"or fill the topic's next version (deals.v2 for deals.v1) by re-translation, drain and stop the old groups, then start the new ones"
+	remedyPartitions = "never alter the count, or records of one key stand in two partitions: either name the count " +
+		"that is there, or fill the topic's next version (deals.v2 for deals.v1) by re-translation, drain and stop " +
+		"the old groups, then start the new ones"
 	remedyReplication = "reassign the partitions with the cluster's own tools"
 )
 
@@ -115,10 +116,10 @@ func (w Want) compare(t topic.Topic, there kadm.TopicDetail, configs map[string]
 	}
 	var found []Difference
 	if have := len(there.Partitions); have != t.Partitions {
-		found = append(found, Difference{name, "partitions", strconv.Itoa(t.Partitions), strconv.Itoa(have), remedyPartitions})
+		found = append(found, differ(name, "partitions", t.Partitions, have, remedyPartitions))
 	}
 	if have := there.Partitions.NumReplicas(); w.Replication > 0 && have != int(w.Replication) {
-		found = append(found, Difference{name, "replication", strconv.Itoa(int(w.Replication)), strconv.Itoa(have), remedyReplication})
+		found = append(found, differ(name, "replication", int(w.Replication), have, remedyReplication))
 	}
 	for _, key := range settings {
 		value, set := w.configs(t)[key]
@@ -127,6 +128,10 @@ func (w Want) compare(t topic.Topic, there kadm.TopicDetail, configs map[string]
 		}
 	}
 	return found, nil
+}
+
+func differ(name, what string, want, have int, remedy string) Difference {
+	return Difference{name, what, strconv.Itoa(want), strconv.Itoa(have), remedy}
 }
 
 // settings in the order in which they are told.

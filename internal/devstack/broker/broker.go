@@ -75,10 +75,12 @@ func Start(ctx context.Context, opts Options) (*Broker, error) {
 	b := &Broker{lock: lock}
 	b.cluster, err = kfake.NewCluster(options(opts)...)
 	if err == nil {
-		b.client, err = kgo.NewClient(kgo.SeedBrokers(b.Addr()), kgo.MetadataMinAge(heartbeat)) // a topic is seen soon after it is made
+		// its memory of topics is short, so that one is seen soon after it is made
+		b.client, err = kgo.NewClient(kgo.SeedBrokers(b.Addr()), kgo.MetadataMinAge(heartbeat))
 	}
 	if err != nil {
-		return nil, errors.Join(explain(opts, fmt.Errorf("starting the embedded Kafka in %s: %w", opts.Dir, err)), b.Stop())
+		err = explain(opts, fmt.Errorf("starting the embedded Kafka in %s: %w", opts.Dir, err))
+		return nil, errors.Join(err, b.Stop())
 	}
 	every := opts.RetainEvery
 	if every == 0 {
@@ -146,7 +148,8 @@ func explain(opts Options, err error) error {
 	case errors.Is(err, syscall.EADDRINUSE):
 		return fmt.Errorf("port %d is in use by another program: stop it, or use --ports auto: %w", opts.Port, err)
 	case errors.Is(err, syscall.ENOSPC):
-		return fmt.Errorf("the disk of %s is full: free some space; what was acknowledged is kept, nothing more is accepted until then: %w", opts.Dir, err)
+		return fmt.Errorf("the disk of %s is full: free some space; what was acknowledged is kept, "+
+			"nothing more is accepted until then: %w", opts.Dir, err)
 	case errors.As(err, &op) && errors.Is(err, syscall.EACCES):
 		return fmt.Errorf("port %d may not be used by this account: use --ports auto: %w", opts.Port, err)
 	default:

@@ -30,7 +30,7 @@ func TestMain(m *testing.M) {
 		if err != nil {
 			panic(err)
 		}
-		_, _ = fmt.Printf("%s %d\n", s.URL, s.PID)
+		_, _ = fmt.Fprintf(os.Stdout, "%s %d\n", s.URL, s.PID)
 		select {}
 	}
 	os.Exit(m.Run())
@@ -39,7 +39,7 @@ func TestMain(m *testing.M) {
 // folder is an empty folder that every account may enter, which t.TempDir is not.
 func folder(t testing.TB) string {
 	t.Helper()
-	dir, err := os.MkdirTemp("/var/tmp", "localpg-test-")
+	dir, err := os.MkdirTemp("/var/tmp", "localpg-test-") //nolint:usetesting // see above
 	require.NoError(t, err)
 	require.NoError(t, os.Chmod(dir, 0o755))
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })

@@ -70,7 +70,7 @@ func sweep(root string) {
 			continue
 		}
 		base := filepath.Dir(path)
-		_, gone := os.Stat(filepath.Join(string(dir), note))
+		_, gone := os.Stat(filepath.Join(string(dir), note)) //nolint:gosec // G703: it is only looked at
 		_, serving := os.Stat(filepath.Join(base, "data", "postmaster.pid"))
 		if errors.Is(gone, fs.ErrNotExist) && errors.Is(serving, fs.ErrNotExist) {
 			_ = os.RemoveAll(base)

@@ -72,7 +72,7 @@ func TestFolderOfAStrangerIsNotUsed(t *testing.T) {
 
 func TestEveryFolderAboveMustBeEnterable(t *testing.T) {
 	t.Parallel()
-	root, err := os.MkdirTemp("/var/tmp", "localpg-test-")
+	root, err := os.MkdirTemp("/var/tmp", "localpg-test-") //nolint:usetesting // t.TempDir lies below a 0700 folder
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = os.RemoveAll(root) })
 	inner := filepath.Join(root, "a", "b")

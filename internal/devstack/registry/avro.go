@@ -34,7 +34,8 @@ func (s *state) parseReferences(cache *avro.SchemaCache, sc schema, depth int) e
 	for _, ref := range sc.References {
 		v, err := s.find(ref.Subject, ref.Version, true)
 		if err != nil {
-			return invalidSchema("Invalid schema: no schema for reference %q: subject %q version %d", ref.Name, ref.Subject, ref.Version)
+			return invalidSchema("Invalid schema: reference %q names no schema: subject %q version %d",
+				ref.Name, ref.Subject, ref.Version)
 		}
 		if err := s.parseReferences(cache, s.Schemas[v.ID], depth+1); err != nil {
 			return err
@@ -144,7 +145,8 @@ func normalField(field any, namespace string) any {
 
 func qualify(name, namespace string) string {
 	switch name {
-	case "null", "boolean", "int", "long", "float", "double", "bytes", "string", "record", "enum", "array", "map", "fixed", "error":
+	case "null", "boolean", "int", "long", "float", "double", "bytes", "string",
+		"record", "enum", "array", "map", "fixed", "error":
 		return name
 	}
 	if namespace == "" || strings.Contains(name, ".") {

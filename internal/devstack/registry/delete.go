@@ -17,9 +17,9 @@ func (r *Registry) deleteSubject(req *http.Request) (any, error) {
 		live := all.live(false)
 		switch {
 		case permanent && len(live) > 0:
-			return refuse(http.StatusNotFound, 40405, "Subject '%s' was not deleted first before being permanently deleted", name)
+			return notFound(40405, "Subject '%s' was not deleted first before being permanently deleted", name)
 		case !permanent && len(live) == 0:
-			return refuse(http.StatusNotFound, 40404, "Subject '%s' was soft deleted. Set permanent=true to delete permanently", name)
+			return notFound(40404, "Subject '%s' was soft deleted. Set permanent=true to delete permanently", name)
 		case permanent:
 			gone = all
 		default:
@@ -52,9 +52,9 @@ func (r *Registry) deleteVersion(req *http.Request) (any, error) {
 		n = v.Number
 		switch {
 		case permanent && !v.Deleted:
-			return refuse(http.StatusNotFound, 40407, "Subject '%s' Version %d was not deleted first before being permanently deleted", name, n)
+			return notFound(40407, "Subject '%s' Version %d was not deleted first before being permanently deleted", name, n)
 		case !permanent && v.Deleted:
-			return refuse(http.StatusNotFound, 40406, "Subject '%s' Version %d was soft deleted. Set permanent=true to delete permanently", name, n)
+			return notFound(40406, "Subject '%s' Version %d was soft deleted. Set permanent=true to delete permanently", name, n)
 		}
 		return s.drop(name, v, permanent)
 	})
@@ -64,7 +64,8 @@ func (r *Registry) deleteVersion(req *http.Request) (any, error) {
 // drop hides or forgets a version that no other schema refers to.
 func (s *state) drop(name string, v version, permanent bool) error {
 	if ids := s.users(name, v.Number); len(ids) > 0 {
-		return refuse(http.StatusUnprocessableEntity, 42206, "One or more references exist to the schema {subject=%s,version=%d}: schemas %v", name, v.Number, ids)
+		return refuse(http.StatusUnprocessableEntity, 42206,
+			"One or more references exist to the schema {subject=%s,version=%d}: schemas %v", name, v.Number, ids)
 	}
 	vs := s.Subjects[name]
 	at := slices.Index(vs, v)

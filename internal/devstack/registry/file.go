@@ -25,10 +25,10 @@ func load(path string) (*state, error) {
 	}
 	s := newState()
 	if err := json.Unmarshal(text, s); err != nil {
-		return nil, fmt.Errorf("reading the schema registry in %s: %w: put its backup there, or use another --dir", path, err)
+		return nil, fmt.Errorf("reading the schema registry in %s: %w: put a backup there, or use another --dir", path, err)
 	}
 	if s.Format != format {
-		return nil, fmt.Errorf("reading the schema registry in %s: its format is %d, this build knows %d", path, s.Format, format)
+		return nil, fmt.Errorf("reading the schema registry in %s: its format is %d, not %d", path, s.Format, format)
 	}
 	return s, nil
 }

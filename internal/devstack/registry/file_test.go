@@ -2,8 +2,10 @@ package registry_test
 
 import (
 	"bufio"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"net/http"
 	"net/http/httptest"
 	"os"
 	"os/exec"
@@ -40,15 +42,14 @@ func registerUntilKilled(path string) {
 		name := fmt.Sprintf("F%d_%d", os.Getpid(), i)
 		body := fmt.Sprintf(`{"schema":"{\"type\":\"fixed\",\"name\":\"%s\",\"size\":4}"}`, name)
 		w := httptest.NewRecorder()
-		handler.ServeHTTP(w, httptest.NewRequest("POST", "/subjects/"+name+"/versions", strings.NewReader(body)))
-		if w.Code != 200 {
+		handler.ServeHTTP(w, httptest.NewRequest(http.MethodPost, "/subjects/"+name+"/versions", strings.NewReader(body)))
+		var answer struct {
+			ID int `json:"id"`
+		}
+		if err := json.Unmarshal(w.Body.Bytes(), &answer); err != nil || w.Code != http.StatusOK {
 			panic(w.Body.String())
 		}
-		var id int
-		if _, err := fmt.Sscanf(w.Body.String()[strings.Index(w.Body.String(), `"id":`):], `"id":%d`, &id); err != nil {
-			panic(err)
-		}
-		fmt.Println(id, name)
+		_, _ = fmt.Fprintln(os.Stdout, answer.ID, name)
 	}
 }
 

@@ -29,15 +29,15 @@ func refuse(status, code int, text string, args ...any) *Error {
 	return &Error{Status: status, Code: code, Message: fmt.Sprintf(text, args...)}
 }
 
-func subjectNotFound(name string) *Error {
-	return refuse(http.StatusNotFound, 40401, "Subject '%s' not found.", name)
+func notFound(code int, text string, args ...any) *Error {
+	return refuse(http.StatusNotFound, code, text, args...)
 }
 
-func versionNotFound(number int) *Error {
-	return refuse(http.StatusNotFound, 40402, "Version %d not found.", number)
-}
+func subjectNotFound(name string) *Error { return notFound(40401, "Subject '%s' not found.", name) }
 
-func schemaNotFound() *Error { return refuse(http.StatusNotFound, 40403, "Schema not found") }
+func versionNotFound(number int) *Error { return notFound(40402, "Version %d not found.", number) }
+
+func schemaNotFound() *Error { return notFound(40403, "Schema not found") }
 
 func invalidSchema(text string, args ...any) *Error {
 	return refuse(http.StatusUnprocessableEntity, 42201, text, args...)
@@ -82,7 +82,8 @@ func nowhere(req *http.Request) (any, error) {
 func body(req *http.Request, v any) error {
 	err := json.NewDecoder(req.Body).Decode(v)
 	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
-		return refuse(http.StatusRequestEntityTooLarge, http.StatusRequestEntityTooLarge, "the request is larger than %d bytes", bodyBytesMax)
+		const status = http.StatusRequestEntityTooLarge
+		return refuse(status, status, "the request is larger than %d bytes", bodyBytesMax)
 	}
 	if err != nil {
 		return refuse(http.StatusBadRequest, http.StatusBadRequest, "the request is no JSON of the expected shape: %v", err)

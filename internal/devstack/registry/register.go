@@ -98,7 +98,8 @@ func (s *state) compatible(name string, next *avro.Schema) error {
 		return err
 	}
 	if len(messages) > 0 {
-		return refuse(http.StatusConflict, http.StatusConflict, "Schema being registered is incompatible with an earlier schema for subject \"%s\", details: [%s]",
+		return refuse(http.StatusConflict, http.StatusConflict,
+			"Schema being registered is incompatible with an earlier schema for subject %q, details: [%s]",
 			name, strings.Join(messages, "; "))
 	}
 	return nil

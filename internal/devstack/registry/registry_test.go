@@ -162,8 +162,11 @@ func FuzzRequests(f *testing.F) {
 	f.Fuzz(func(t *testing.T, body string) {
 		handler := open(t, "").Handler()
 		for _, request := range [][2]string{
-			{"POST", "/subjects/s/versions?normalize=true"}, {"POST", "/subjects/s?normalize=true"},
-			{"POST", "/compatibility/subjects/s/versions?verbose=true"}, {"PUT", "/config/s"}, {"PUT", "/mode/m"},
+			{"POST", "/subjects/s/versions?normalize=true"},
+			{"POST", "/subjects/s?normalize=true"},
+			{"POST", "/compatibility/subjects/s/versions?verbose=true"},
+			{"PUT", "/config/s"},
+			{"PUT", "/mode/m"},
 		} {
 			w := httptest.NewRecorder()
 			handler.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), request[0], request[1], strings.NewReader(body)))

@@ -67,7 +67,7 @@ func (r *Registry) byID(req *http.Request) (schema, error) {
 	}
 	sc, ok := r.state.Load().Schemas[id]
 	if !ok {
-		return schema{}, refuse(http.StatusNotFound, 40403, "Schema %d not found", id)
+		return schema{}, notFound(40403, "Schema %d not found", id)
 	}
 	return sc, nil
 }

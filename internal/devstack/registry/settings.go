@@ -64,7 +64,7 @@ func (t setting) get(r *Registry) endpoint {
 	return func(req *http.Request) (any, error) {
 		s, subject := r.state.Load(), req.PathValue("subject")
 		if subject != "" && t.stored(s)[subject] == "" && !flag(req, "defaultToGlobal") {
-			return nil, refuse(http.StatusNotFound, t.unset, "Subject '%s' does not have subject-level %s configured", subject, t.name)
+			return nil, notFound(t.unset, "Subject '%s' does not have subject-level %s configured", subject, t.name)
 		}
 		return map[string]string{t.read: t.effective(s, subject)}, nil
 	}
@@ -79,7 +79,8 @@ func (t setting) put(r *Registry) endpoint {
 		text, _ := in[t.write].(string)
 		value := strings.ToUpper(text)
 		if !slices.Contains(t.values, value) {
-			return nil, refuse(http.StatusUnprocessableEntity, t.invalid, "Invalid value for %s. Valid values are %s", t.name, strings.Join(t.values, ", "))
+			return nil, refuse(http.StatusUnprocessableEntity, t.invalid,
+				"Invalid value for %s. Valid values are %s", t.name, strings.Join(t.values, ", "))
 		}
 		err := r.update(func(s *state) error {
 			t.stored(s)[req.PathValue("subject")] = value
