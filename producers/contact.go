@@ -18,6 +18,9 @@ const digitsLeast = 7
 // several into one field. all is false where something in it is no address. Every vendor's mapper
 // uses it, since contact keys are made of what it returns.
 func Emails(text string) (emails []string, all bool) {
+	if word := strings.ToLower(text); isEmail(word) {
+		return []string{word}, true
+	}
 	all = true
 	for word := range strings.FieldsFuncSeq(strings.ToLower(text), isSeparator) {
 		switch {
@@ -40,17 +43,24 @@ func isEmail(s string) bool {
 	if !found || local == "" || len(s) > 254 || strings.ContainsFunc(local, notLocal) {
 		return false
 	}
-	labels := strings.Split(host, ".")
-	for _, label := range labels {
-		if label == "" || strings.HasPrefix(label, "-") || strings.HasSuffix(label, "-") || strings.ContainsFunc(label, notHost) {
+	label, rest, more := strings.Cut(host, ".")
+	if !more {
+		return false
+	}
+	for ; more; label, rest, more = strings.Cut(rest, ".") {
+		if !isLabel(label) {
 			return false
 		}
 	}
-	return len(labels) > 1
+	return isLabel(label)
+}
+
+func isLabel(s string) bool {
+	return s != "" && s[0] != '-' && s[len(s)-1] != '-' && !strings.ContainsFunc(s, notHost)
 }
 
 func notLocal(r rune) bool {
-	return r == '@' || r == '"' || r == '(' || r == ')' || r == '\\' || r == ':' || !unicode.IsGraphic(r)
+	return r == '@' || r == '"' || r == '(' || r == ')' || r == '\\' || r == ':' || isSeparator(r) || !unicode.IsGraphic(r)
 }
 
 func notHost(r rune) bool { return r != '-' && !unicode.IsLetter(r) && !unicode.IsDigit(r) }

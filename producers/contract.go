@@ -2,6 +2,7 @@ package producers
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -41,13 +42,8 @@ func NewContract(schema []byte) (*Contract, error) {
 		return nil, fmt.Errorf("reading a contract: %w", err)
 	}
 	c := jsonschema.NewCompiler()
-	for name, check := range map[string]func(any) error{
-		"amount":        func(v any) error { return checkNumber(v, 0, AmountMinorMax) },
-		"signed-amount": func(v any) error { return checkNumber(v, -AmountMinorMax, AmountMinorMax) },
-		"percentage":    func(v any) error { return checkNumber(v, 0, wholeBasisPoints) },
-		"vendor-date":   checkDate,
-	} {
-		c.RegisterFormat(&jsonschema.Format{Name: name, Validate: check})
+	for name, check := range formats() {
+		c.RegisterFormat(&jsonschema.Format{Name: name, Validate: func(v any) error { return checkAny(v, check) }})
 	}
 	c.AssertFormat()
 	if err := c.AddResource("contract.json", doc); err != nil {
@@ -60,25 +56,47 @@ func NewContract(schema []byte) (*Contract, error) {
 	return &Contract{schema: s, shape: compile(s, map[*jsonschema.Schema]*shape{})}, nil
 }
 
+// formats are ours, by name. A text that is empty is none.
+func formats() map[string]func(string) error {
+	return map[string]func(string) error{
+		"amount":        between(0, AmountMinorMax),
+		"signed-amount": between(-AmountMinorMax, AmountMinorMax),
+		"percentage":    between(0, wholeBasisPoints),
+		"vendor-date":   checkDate,
+	}
+}
+
+// checkAny holds a text or number of the validator's against a format; other types are not a format's
+// business.
+func checkAny(v any, check func(string) error) error {
+	switch v := v.(type) {
+	case string:
+		return check(strings.TrimSpace(v))
+	case json.Number:
+		return check(v.String())
+	}
+	return nil
+}
+
 // Read reads a record's body and holds it against the contract: a *ContractError where it breaks it.
-// Fields that an object's schema does not name are drifts, at every depth.
+// Fields that an object's schema does not name are drifts, at every depth. The caller may Free the
+// record when its texts are taken.
 func (c *Contract) Read(body []byte) (Record, []Drift, error) {
 	v, err := vendorjson.Parse(body)
 	if err != nil {
-		return nil, nil, &ContractError{Path: "/", Why: "is no JSON: " + err.Error()}
+		return Record{}, nil, &ContractError{Path: "/", Why: "is no JSON: " + err.Error()}
 	}
 	var drift []Drift
 	if !c.shape.fits(v, "", &drift) {
-		if err := c.schema.Validate(v); err != nil {
-			return nil, nil, broken(err)
+		if err := c.schema.Validate(v.Any()); err != nil {
+			return Record{}, nil, broken(err)
 		}
 	}
-	r, ok := v.(map[string]any)
-	if !ok {
-		return nil, nil, &ContractError{Path: "/", Why: "is no object"}
+	if v.Kind() != vendorjson.Object {
+		return Record{}, nil, &ContractError{Path: "/", Why: "is no object"}
 	}
 	slices.SortFunc(drift, func(a, b Drift) int { return strings.Compare(a.Path, b.Path) })
-	return r, slices.Compact(drift), nil
+	return Record{v}, slices.Compact(drift), nil
 }
 
 // broken finds the first break by path, so that the same record always gives the same error: the

@@ -83,9 +83,9 @@ func TestDatesKeepTheirDayAndYearOneIsNone(t *testing.T) {
 		"2026-10-15T00:00:00": day(2026, 10, 15), "2026-10-15T23:30:00": day(2026, 10, 15), "2026-10-15": day(2026, 10, 15),
 		"0001-01-01T00:00:00": nil, "": nil, "soon": nil, "2026-02-30": nil,
 	} {
-		require.Equal(t, want, producers.Record{"on": in}.Date("on"), in)
+		require.Equal(t, want, producers.ReadRecord([]byte(`{"on":"`+in+`"}`)).Date("on"), in)
 	}
-	at := producers.Record{"on": "2020-10-13T18:38:42.997"}.Time("on")
+	at := producers.ReadRecord([]byte(`{"on":"2020-10-13T18:38:42.997"}`)).Time("on")
 	require.Equal(t, time.Date(2020, 10, 13, 18, 38, 42, 997e6, time.UTC), *at)
 }
 

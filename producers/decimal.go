@@ -23,6 +23,9 @@ var errDecimal = errors.New("is no decimal number in range")
 // 4.5e5), and returns it times 10^places. Half of the last place rounds to even: vendors compute
 // percentages to fractions of a cent, and to even no side gains.
 func ParseDecimal(text string, places int) (int64, error) {
+	if n, ok := plainDecimal(text, places); ok {
+		return n, nil
+	}
 	text = strings.ReplaceAll(text, ",", "")
 	text, negative := strings.CutPrefix(text, "-")
 	text = strings.TrimPrefix(text, "$")
@@ -40,6 +43,32 @@ func ParseDecimal(text string, places int) (int64, error) {
 		n = -n
 	}
 	return n, err
+}
+
+// plainDecimal reads what most amounts are: digits, and no more behind the point than places.
+func plainDecimal(text string, places int) (n int64, ok bool) {
+	point := -1
+	for i := range len(text) {
+		switch c := text[i]; {
+		case c >= '0' && c <= '9':
+			n = 10*n + int64(c-'0')
+		case c == '.' && point < 0 && i > 0:
+			point = i
+		default:
+			return 0, false
+		}
+	}
+	fraction := 0
+	if point >= 0 {
+		fraction = len(text) - point - 1
+	}
+	if len(text) == 0 || len(text)+places > digitsMax || fraction > places || (point >= 0 && fraction == 0) {
+		return 0, false
+	}
+	for ; fraction < places; fraction++ {
+		n *= 10
+	}
+	return n, true
 }
 
 // splitExponent takes e5 off. No exponent of an amount is larger than its digits.

@@ -35,10 +35,6 @@ func canonical(body []byte, ignore []string) []byte {
 	if err != nil {
 		return body
 	}
-	if top, ok := v.(map[string]any); ok {
-		for _, name := range ignore {
-			delete(top, name)
-		}
-	}
-	return vendorjson.Canonical(nil, v)
+	defer v.Free()
+	return vendorjson.Canonical(make([]byte, 0, len(body)), v, ignore...)
 }

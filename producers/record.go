@@ -1,26 +1,39 @@
 package producers
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
+	"iter"
 	"strings"
 	"time"
 
 	"conveyance/avro/event"
+	"conveyance/internal/vendorjson"
 )
 
-// Record is a vendor's record as read through its contract: types are as its schema says. Its
-// methods treat a missing field and null alike.
-type Record map[string]any
+// Record is an object of a vendor's record as read through its contract: types are as its schema
+// says. The zero Record has no fields; a missing field and null are the same.
+type Record struct{ vendorjson.Value }
+
+// ReadRecord reads a body without a contract; what is no object has no fields.
+func ReadRecord(body []byte) Record {
+	v, err := vendorjson.Parse(body)
+	if err != nil {
+		return Record{}
+	}
+	return Record{v}
+}
+
+// Exists says whether the record is an object, if an empty one.
+func (r Record) Exists() bool { return r.Kind() == vendorjson.Object }
 
 // Text returns a text or a number as it is written, without space around it.
 func (r Record) Text(key string) string {
-	switch v := r[key].(type) {
-	case string:
-		return strings.TrimSpace(v)
-	case json.Number:
-		return v.String()
+	switch v := r.Get(key); v.Kind() {
+	case vendorjson.String:
+		return strings.TrimSpace(v.Text())
+	case vendorjson.Number:
+		return v.Text()
 	}
 	return ""
 }
@@ -35,34 +48,40 @@ func (r Record) First(keys ...string) string {
 	return ""
 }
 
-// One returns an object, nil where there is none.
+// One returns an object.
 func (r Record) One(key string) Record {
-	o, _ := r[key].(map[string]any)
-	return o
+	if v := r.Get(key); v.Kind() == vendorjson.Object {
+		return Record{v}
+	}
+	return Record{}
 }
 
-// Many returns the objects of an array, or the one object that stands in its place.
-func (r Record) Many(key string) []Record {
-	if one := r.One(key); one != nil {
-		return []Record{one}
-	}
-	list, _ := r[key].([]any)
-	out := make([]Record, 0, len(list))
-	for _, item := range list {
-		if o, ok := item.(map[string]any); ok {
-			out = append(out, o)
+// Many yields the objects of an array, or the one object that stands in its place.
+func (r Record) Many(key string) iter.Seq[Record] {
+	return func(yield func(Record) bool) {
+		v := r.Get(key)
+		if v.Kind() == vendorjson.Object {
+			yield(Record{v})
+			return
+		}
+		for _, item := range v.Members() {
+			if item.Kind() == vendorjson.Object && !yield(Record{item}) {
+				return
+			}
 		}
 	}
-	return out
 }
 
 // Texts returns the texts of an array that are not empty.
 func (r Record) Texts(key string) []string {
-	list, _ := r[key].([]any)
+	v := r.Get(key)
+	if v.Kind() != vendorjson.Array {
+		return nil
+	}
 	var out []string
-	for _, item := range list {
-		if s, ok := item.(string); ok && strings.TrimSpace(s) != "" {
-			out = append(out, strings.TrimSpace(s))
+	for _, item := range v.Members() {
+		if text := strings.TrimSpace(item.Text()); item.Kind() == vendorjson.String && text != "" {
+			out = append(out, text)
 		}
 	}
 	return out
@@ -139,33 +158,21 @@ func parseDate(text string) (time.Time, error) {
 	return time.Time{}, errDate
 }
 
-func checkDate(v any) error {
-	text, ok := v.(string)
-	if !ok {
-		return nil // its type is not the format's business
-	}
-	_, err := parseDate(strings.TrimSpace(text))
+func checkDate(text string) error {
+	_, err := parseDate(text)
 	return err
 }
 
-// checkNumber holds a number, or a text that is one, between two ends, in hundredths.
-func checkNumber(v any, low, high int64) error {
-	var text string
-	switch v := v.(type) {
-	case json.Number:
-		text = v.String()
-	case string:
-		text = strings.TrimSpace(v)
-	}
-	if text == "" {
-		return nil
-	}
-	n, err := ParseDecimal(text, 2)
-	if err != nil {
+// between holds a number, or a text that is one, between two ends, in hundredths.
+func between(low, high int64) func(string) error {
+	return func(text string) error {
+		if text == "" {
+			return nil
+		}
+		n, err := ParseDecimal(text, 2)
+		if err == nil && (n < low || n > high) {
+			err = fmt.Errorf("outside %d to %d", low/100, high/100)
+		}
 		return err
 	}
-	if n < low || n > high {
-		return fmt.Errorf("outside %d to %d", low/100, high/100)
-	}
-	return nil
 }

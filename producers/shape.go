@@ -1,12 +1,14 @@
 package producers
 
 import (
-	"encoding/json"
 	"reflect"
 	"slices"
+	"strings"
 	"unicode/utf8"
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
+
+	"conveyance/internal/vendorjson"
 )
 
 // shape is a schema compiled to what records are held against on the hot path: the validator needs
@@ -14,12 +16,12 @@ import (
 // format and $ref; a schema with any other keyword is left to the validator, as is every record that
 // does not fit, for its error. A nil shape fits anything.
 type shape struct {
-	types    []string // empty = any
+	types    kinds // none = any
 	required []string
 	fields   map[string]*shape
 	items    *shape
 	least    int // characters of a text
-	format   func(any) error
+	format   func(string) error
 	whole    *jsonschema.Schema // judged by the validator
 }
 
@@ -46,18 +48,21 @@ func compile(s *jsonschema.Schema, seen map[*jsonschema.Schema]*shape) *shape {
 	}
 	out := &shape{required: s.Required, fields: map[string]*shape{}}
 	seen[s] = out
+	known := true
 	if s.Types != nil {
-		out.types = s.Types.ToStrings()
+		out.types, known = kindsOf(s.Types.ToStrings())
 	}
-	if s.Ref != nil || other(s) || slices.Contains(out.types, "integer") {
+	if s.Format != nil {
+		if out.format = formats()[s.Format.Name]; out.format == nil {
+			known = false
+		}
+	}
+	if s.Ref != nil || other(s) || !known {
 		out.whole = s
 		return out
 	}
 	if s.MinLength != nil {
 		out.least = *s.MinLength
-	}
-	if s.Format != nil {
-		out.format = s.Format.Validate
 	}
 	for name, inner := range s.Properties {
 		out.fields[name] = compile(inner, seen)
@@ -77,24 +82,46 @@ func other(s *jsonschema.Schema) bool {
 	return false
 }
 
+// kinds are types of values, a bit each.
+type kinds uint8
+
+// kindsOf is false where a type is one that values do not show, such as integer.
+func kindsOf(names []string) (k kinds, known bool) {
+	for _, name := range names {
+		i := slices.Index([]string{"null", "boolean", "number", "string", "array", "object"}, name)
+		if i < 0 {
+			return 0, false
+		}
+		k |= 1 << i
+	}
+	return k, true
+}
+
+func (k kinds) has(one vendorjson.Kind) bool { return k == 0 || k&(1<<one) != 0 }
+
 // fits says whether v is as the shape says, and adds the fields that it does not name to drift.
-func (s *shape) fits(v any, path string, drift *[]Drift) bool {
+func (s *shape) fits(v vendorjson.Value, path string, drift *[]Drift) bool {
 	if s == nil {
 		return true
 	}
 	if s.whole != nil {
-		return s.whole.Validate(v) == nil
+		return s.whole.Validate(v.Any()) == nil
 	}
-	if !s.isType(v) || (s.format != nil && s.format(v) != nil) {
+	kind := v.Kind()
+	if !s.types.has(kind) {
 		return false
 	}
-	switch v := v.(type) {
-	case string:
-		return s.least == 0 || utf8.RuneCountInString(v) >= s.least
-	case map[string]any:
+	switch kind {
+	case vendorjson.String, vendorjson.Number:
+		text := v.Text()
+		if s.least > 0 && kind == vendorjson.String && utf8.RuneCountInString(text) < s.least {
+			return false
+		}
+		return s.format == nil || s.format(strings.TrimSpace(text)) == nil
+	case vendorjson.Object:
 		return s.fitsObject(v, path, drift)
-	case []any:
-		for _, item := range v {
+	case vendorjson.Array:
+		for _, item := range v.Members() {
 			if !s.items.fits(item, path, drift) {
 				return false
 			}
@@ -103,49 +130,26 @@ func (s *shape) fits(v any, path string, drift *[]Drift) bool {
 	return true
 }
 
-func (s *shape) fitsObject(v map[string]any, path string, drift *[]Drift) bool {
-	for _, name := range s.required {
-		if _, ok := v[name]; !ok {
+func (s *shape) fitsObject(v vendorjson.Value, path string, drift *[]Drift) bool {
+	missing := len(s.required)
+	for name, inner := range v.Members() {
+		field, known := s.fields[name]
+		if !known && len(s.fields) > 0 {
+			*drift = append(*drift, Drift{Path: cut(path + "/" + name), Kind: DriftUnknownField})
+		}
+		if missing > 0 && slices.Contains(s.required, name) {
+			missing--
+		}
+		if field == nil {
+			continue
+		}
+		below := ""
+		if len(field.fields) > 0 || field.items != nil {
+			below = path + "/" + name
+		}
+		if !field.fits(inner, below, drift) {
 			return false
 		}
 	}
-	for name, inner := range v {
-		field, known := s.fields[name]
-		switch {
-		case !known && len(s.fields) > 0:
-			*drift = append(*drift, Drift{Path: cut(path + "/" + name), Kind: DriftUnknownField})
-		case field == nil:
-		case len(field.fields) == 0 && field.items == nil:
-			if !field.fits(inner, "", drift) {
-				return false
-			}
-		default:
-			if !field.fits(inner, path+"/"+name, drift) {
-				return false
-			}
-		}
-	}
-	return true
-}
-
-func (s *shape) isType(v any) bool {
-	if len(s.types) == 0 {
-		return true
-	}
-	var name string
-	switch v.(type) {
-	case nil:
-		name = "null"
-	case bool:
-		name = "boolean"
-	case json.Number:
-		name = "number"
-	case string:
-		name = "string"
-	case []any:
-		name = "array"
-	case map[string]any:
-		name = "object"
-	}
-	return slices.Contains(s.types, name)
+	return missing <= 0
 }

@@ -1,6 +1,7 @@
 package producers
 
 import (
+	"encoding/json"
 	"os"
 	"path/filepath"
 	"slices"
@@ -32,22 +33,27 @@ func TestTheFastCheckAgreesWithTheValidator(t *testing.T) {
 		rapid.Check(t, func(rt *rapid.T) {
 			body, err := os.ReadFile(rapid.SampledFrom(records).Draw(rt, "record"))
 			require.NoError(rt, err)
-			v, err := vendorjson.Parse(body)
+			parsed, err := vendorjson.Parse(body)
 			if err != nil {
 				return
 			}
+			v := parsed.Any()
 			for range rapid.IntRange(0, 3).Draw(rt, "breaks") {
 				v = mutate(rt, v)
 			}
+			text, err := json.Marshal(v)
+			require.NoError(rt, err)
+			mutated, err := vendorjson.Parse(text)
+			require.NoError(rt, err)
 			var drift []Drift
-			require.Equal(rt, c.schema.Validate(v) == nil, c.shape.fits(v, "", &drift))
+			require.Equal(rt, c.schema.Validate(mutated.Any()) == nil, c.shape.fits(mutated, "", &drift))
 		})
 	}
 }
 
 // mutate changes one value somewhere in v.
 func mutate(t *rapid.T, v any) any {
-	values := []any{nil, true, "", "x", "12", "2026-01-01T00:00:00", []any{}, map[string]any{}, []any{map[string]any{"email": 7.0}}}
+	values := []any{nil, true, "", "x", "12", "2026-01-01T00:00:00", []any{}, map[string]any{}, []any{map[string]any{"email": 7}}}
 	switch v := v.(type) {
 	case map[string]any:
 		if len(v) > 0 && rapid.IntRange(0, 9).Draw(t, "deeper") > 0 {
@@ -66,10 +72,7 @@ func mutate(t *rapid.T, v any) any {
 			return v
 		}
 	}
-	out := rapid.SampledFrom(values).Draw(t, "value")
-	clone, err := vendorjson.Parse(vendorjson.Canonical(nil, out)) // the table stays as it is
-	require.NoError(t, err)
-	return clone
+	return rapid.SampledFrom(values).Draw(t, "value")
 }
 
 func TestKeywordsThatTheFastCheckLacksAreLeftToTheValidator(t *testing.T) {

@@ -10,7 +10,7 @@ import (
 )
 
 // escaped reads the rest of a string that began at start and holds an escape or a control character.
-func (p *parser) escaped(start int) (string, error) {
+func (p *parser) escaped(start int, out *string) error {
 	var b strings.Builder
 	b.WriteString(p.s[start:p.pos])
 	for p.pos < len(p.s) {
@@ -18,11 +18,12 @@ func (p *parser) escaped(start int) (string, error) {
 		p.pos++
 		switch {
 		case c == '"':
-			return valid(b.String()), nil
+			*out = valid(b.String())
+			return nil
 		case c == '\\':
 			r, err := p.escape()
 			if err != nil {
-				return "", err
+				return err
 			}
 			if r < ' ' {
 				control(&b, byte(r)) //nolint:gosec // G115: below 32
@@ -35,7 +36,7 @@ func (p *parser) escaped(start int) (string, error) {
 			b.WriteByte(c)
 		}
 	}
-	return "", errEnd
+	return errEnd
 }
 
 // control writes what is kept of a control character.

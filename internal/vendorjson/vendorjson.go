@@ -9,8 +9,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"slices"
+	"iter"
+	"math"
 	"strings"
+	"sync"
 	"unicode/utf8"
 )
 
@@ -26,32 +28,147 @@ var (
 	errRest  = errors.New("something follows the value")
 )
 
-// Parse reads one value: map[string]any, []any, string, json.Number, bool or nil. In strings a tab
-// or line feed, raw or escaped, becomes a space, other control characters are dropped, and bytes
-// that are no UTF-8 become U+FFFD. Of a key that comes twice the last value counts. Strings of the
-// result share memory with each other.
-func Parse(b []byte) (any, error) {
+// Kind is what a value is.
+type Kind uint8
+
+// The kinds of values. The zero Value is null.
+const (
+	Null Kind = iota
+	Bool
+	Number
+	String
+	Array
+	Object
+)
+
+// Value is one JSON value. The zero Value is null. Values are not changed once they are parsed.
+type Value struct {
+	nodes []node
+	at    int32
+}
+
+// node is a value within its document: all of them lie in one slice, in the order of the text.
+type node struct {
+	key   string // in an object
+	text  string // of a string; a number or true and false as they are written
+	first int32  // member: the first of an array, the last of an object; 0 = none
+	next  int32  // the next of an array, the one before of an object; 0 = none
+	kind  Kind
+}
+
+// Kind is what the value is.
+func (v Value) Kind() Kind {
+	if v.nodes == nil {
+		return Null
+	}
+	return v.nodes[v.at].kind
+}
+
+// Text is a string, or a number, true or false as it is written; empty for the others.
+func (v Value) Text() string {
+	if v.nodes == nil {
+		return ""
+	}
+	return v.nodes[v.at].text
+}
+
+// Get returns an object's member, null where it has none or where the key is empty. Of a key that comes twice the last one
+// counts.
+func (v Value) Get(key string) Value {
+	if v.Kind() != Object || key == "" {
+		return Value{}
+	}
+	end := len(key) - 1 // vendors' keys differ at their ends more often than in length
+	for i := v.nodes[v.at].first; i != 0; i = v.nodes[i].next {
+		if k := v.nodes[i].key; len(k) == len(key) && k[end] == key[end] && k == key {
+			return Value{v.nodes, i}
+		}
+	}
+	return Value{}
+}
+
+// Members yields the values of an array in order, with empty keys, or of an object, the last first.
+func (v Value) Members() iter.Seq2[string, Value] {
+	return func(yield func(string, Value) bool) {
+		if v.nodes == nil {
+			return
+		}
+		for i := v.nodes[v.at].first; i != 0; i = v.nodes[i].next {
+			if !yield(v.nodes[i].key, Value{v.nodes, i}) {
+				return
+			}
+		}
+	}
+}
+
+// Any returns the value as encoding/json does with UseNumber.
+func (v Value) Any() any {
+	switch v.Kind() {
+	case Bool:
+		return v.Text() == "true"
+	case Number:
+		return json.Number(v.Text())
+	case String:
+		return v.Text()
+	case Array:
+		out := []any{}
+		for _, m := range v.Members() {
+			out = append(out, m.Any())
+		}
+		return out
+	case Object:
+		out := map[string]any{}
+		for key, m := range v.Members() {
+			if _, later := out[key]; !later {
+				out[key] = m.Any()
+			}
+		}
+		return out
+	}
+	return nil
+}
+
+// Parse reads one value. In strings a tab or line feed, raw or escaped, becomes a space, other control
+// characters are dropped, and bytes that are no UTF-8 become U+FFFD.
+func Parse(b []byte) (Value, error) {
 	p := parser{s: strings.TrimPrefix(string(b), bom)}
-	v, err := p.value(0)
+	if kept, _ := arenas.Get().(*[]node); kept != nil {
+		p.nodes = (*kept)[:0]
+	} else {
+		p.nodes = make([]node, 0, arenaFirst)
+	}
+	_, err := p.value(0)
 	if err == nil && p.next() != end {
 		err = errRest
 	}
 	if err != nil {
-		return nil, fmt.Errorf("reading JSON at byte %d: %w", p.pos, err)
+		return Value{}, fmt.Errorf("reading JSON at byte %d: %w", p.pos, err)
 	}
-	return v, nil
+	return Value{nodes: p.nodes}, nil
 }
+
+// Free lets the next Parse use the value's memory, on paths where every record passes. v and all that
+// Get and Members gave of it must not be used any more; texts stay as they are.
+func (v Value) Free() {
+	if cap(v.nodes) > 0 && cap(v.nodes) <= arenaMax {
+		arenas.Put(&v.nodes)
+	}
+}
+
+const (
+	// arenaFirst is how many values a usual record has.
+	arenaFirst = 256
+	// arenaMax is the largest memory that is kept, in values.
+	arenaMax = 4096
+)
+
+// arenas are what Free gave back. They are not cleared: one keeps the text of its last record only.
+var arenas sync.Pool
 
 type parser struct {
-	s       string
-	pos     int
-	members []member // of the objects that are open, innermost last
-	items   []any    // of the arrays that are open
-}
-
-type member struct {
-	key   string
-	value any
+	s     string
+	pos   int
+	nodes []node
 }
 
 const end = 0 // no token begins with it
@@ -68,94 +185,94 @@ func (p *parser) next() byte {
 	return end
 }
 
-func (p *parser) value(depth int) (any, error) {
-	if depth > depthMax {
-		return nil, errDeep
+// value reads a value into a node of its own, and returns which.
+func (p *parser) value(depth int) (int32, error) {
+	if depth > depthMax || len(p.nodes) == math.MaxInt32 {
+		return 0, errDeep
 	}
-	switch c := p.next(); {
-	case c == '{':
-		return p.object(depth)
-	case c == '[':
-		return p.array(depth)
+	c := p.next()
+	at := int32(len(p.nodes)) //nolint:gosec // G115: checked above
+	p.nodes = append(p.nodes, node{})
+	n := &p.nodes[at]
+	switch {
 	case c == '"':
-		return p.text()
-	case c == 't':
-		return true, p.word("true")
-	case c == 'f':
-		return false, p.word("false")
-	case c == 'n':
-		return nil, p.word("null")
+		n.kind = String
+		return at, p.text(&n.text)
+	case c == '{':
+		n.kind = Object
+		return at, p.members(at, '}', depth)
+	case c == '[':
+		n.kind = Array
+		return at, p.members(at, ']', depth)
 	case c == '-' || isDigit(c):
-		return p.number()
+		n.kind = Number
+		return at, p.number(&n.text)
+	case c == 'n':
+		return at, p.word("null")
+	case c == 't':
+		n.kind, n.text = Bool, "true"
+		return at, p.word("true")
+	case c == 'f':
+		n.kind, n.text = Bool, "false"
+		return at, p.word("false")
 	case c == end:
-		return nil, errEnd
+		return 0, errEnd
 	}
-	return nil, errToken
+	return 0, errToken
 }
 
-func (p *parser) object(depth int) (any, error) {
-	base := len(p.members)
-	more, err := p.open('}')
-	for ; more && err == nil; more, err = p.more('}') {
-		if p.next() != '"' {
-			return nil, errToken
-		}
-		var m member
-		if m.key, err = p.text(); err != nil {
-			return nil, err
-		}
-		if p.next() != ':' {
-			return nil, errToken
-		}
-		p.pos++
-		if m.value, err = p.value(depth + 1); err != nil {
-			return nil, err
-		}
-		p.members = append(p.members, m)
-	}
-	if err != nil {
-		return nil, err
-	}
-	out := make(map[string]any, len(p.members)-base)
-	for _, m := range p.members[base:] {
-		out[m.key] = m.value
-	}
-	p.members = p.members[:base]
-	return out, nil
-}
-
-func (p *parser) array(depth int) (any, error) {
-	base := len(p.items)
-	more, err := p.open(']')
-	for ; more && err == nil; more, err = p.more(']') {
-		v, err := p.value(depth + 1)
-		if err != nil {
-			return nil, err
-		}
-		p.items = append(p.items, v)
-	}
-	if err != nil {
-		return nil, err
-	}
-	out := slices.Clone(p.items[base:])
-	p.items = p.items[:base]
-	if out == nil {
-		out = []any{}
-	}
-	return out, nil
-}
-
-// open steps into an object or array, and says whether it holds anything.
-func (p *parser) open(closing byte) (bool, error) {
+// members reads the members of an array or object. An object's are chained backwards, so that the
+// last of equal keys is found first.
+func (p *parser) members(parent int32, closing byte, depth int) error {
 	p.pos++
 	if p.next() == closing {
 		p.pos++
-		return false, nil
+		return nil
 	}
-	return true, nil
+	last := int32(0)
+	for more := true; more; {
+		var key string
+		if closing == '}' {
+			if err := p.key(&key); err != nil {
+				return err
+			}
+		}
+		at, err := p.value(depth + 1)
+		if err != nil {
+			return err
+		}
+		switch {
+		case closing == '}':
+			p.nodes[at].key, p.nodes[at].next = key, last
+			p.nodes[parent].first = at
+		case last == 0:
+			p.nodes[parent].first = at
+		default:
+			p.nodes[last].next = at
+		}
+		last = at
+		if more, err = p.more(closing); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
-// more steps over a comma, or out of the object or array.
+func (p *parser) key(key *string) error {
+	if p.next() != '"' {
+		return errToken
+	}
+	if err := p.text(key); err != nil {
+		return err
+	}
+	if p.next() != ':' {
+		return errToken
+	}
+	p.pos++
+	return nil
+}
+
+// more steps over a comma, or out of the array or object.
 func (p *parser) more(closing byte) (bool, error) {
 	switch p.next() {
 	case ',':
@@ -178,19 +295,19 @@ func (p *parser) word(w string) error {
 	return nil
 }
 
-func (p *parser) number() (any, error) {
+func (p *parser) number(out *string) error {
 	start := p.pos
 	if p.s[p.pos] == '-' {
 		p.pos++
 	}
 	whole := p.digits()
 	if whole == 0 || (whole > 1 && p.s[p.pos-whole] == '0') {
-		return nil, errToken
+		return errToken
 	}
 	if p.at('.') {
 		p.pos++
 		if p.digits() == 0 {
-			return nil, errToken
+			return errToken
 		}
 	}
 	if p.at('e') || p.at('E') {
@@ -199,10 +316,11 @@ func (p *parser) number() (any, error) {
 			p.pos++
 		}
 		if p.digits() == 0 {
-			return nil, errToken
+			return errToken
 		}
 	}
-	return json.Number(p.s[start:p.pos]), nil
+	*out = p.s[start:p.pos]
+	return nil
 }
 
 func (p *parser) at(c byte) bool { return p.pos < len(p.s) && p.s[p.pos] == c }
@@ -218,79 +336,26 @@ func (p *parser) digits() int {
 func isDigit(c byte) bool { return '0' <= c && c <= '9' }
 
 // text reads a string. One without escapes and quirks is a part of the input.
-func (p *parser) text() (string, error) {
+func (p *parser) text(out *string) error {
 	p.pos++
 	start, ascii := p.pos, true
 	for ; p.pos < len(p.s); p.pos++ {
 		switch c := p.s[p.pos]; {
 		case c == '"':
-			text := p.s[start:p.pos]
+			*out = p.s[start:p.pos]
 			p.pos++
-			if !ascii && !utf8.ValidString(text) {
-				text = valid(text)
+			if !ascii && !utf8.ValidString(*out) {
+				*out = valid(*out)
 			}
-			return text, nil
+			return nil
 		case c == '\\' || c < ' ':
-			return p.escaped(start)
+			return p.escaped(start, out)
 		case c >= utf8.RuneSelf:
 			ascii = false
 		}
 	}
-	return "", errEnd
+	return errEnd
 }
 
 // valid puts U+FFFD in the place of each byte that is no UTF-8.
 func valid(s string) string { return string([]rune(s)) }
-
-// Canonical appends v, as Parse returns it, to dst: keys sorted, nothing between tokens.
-func Canonical(dst []byte, v any) []byte {
-	switch v := v.(type) {
-	case map[string]any:
-		keys := make([]string, 0, len(v))
-		for k := range v {
-			keys = append(keys, k)
-		}
-		slices.Sort(keys)
-		dst = append(dst, '{')
-		for i, k := range keys {
-			if i > 0 {
-				dst = append(dst, ',')
-			}
-			dst = append(quote(dst, k), ':')
-			dst = Canonical(dst, v[k])
-		}
-		return append(dst, '}')
-	case []any:
-		dst = append(dst, '[')
-		for i, item := range v {
-			if i > 0 {
-				dst = append(dst, ',')
-			}
-			dst = Canonical(dst, item)
-		}
-		return append(dst, ']')
-	case string:
-		return quote(dst, v)
-	case json.Number:
-		return append(dst, v...)
-	case bool:
-		if v {
-			return append(dst, "true"...)
-		}
-		return append(dst, "false"...)
-	default:
-		return append(dst, "null"...)
-	}
-}
-
-// quote needs to escape only what would end the string: Parse leaves no control character.
-func quote(dst []byte, s string) []byte {
-	dst = append(dst, '"')
-	for i := range len(s) {
-		if s[i] == '"' || s[i] == '\\' {
-			dst = append(dst, '\\')
-		}
-		dst = append(dst, s[i])
-	}
-	return append(dst, '"')
-}

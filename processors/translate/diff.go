@@ -1,7 +1,6 @@
 package translate
 
 import (
-	"reflect"
 	"slices"
 
 	"conveyance/avro/event"
@@ -34,7 +33,7 @@ func dealEvents(before, after *event.Deal) []event.Event {
 	if known == nil {
 		known = &event.Deal{}
 	}
-	if changed := changedFields(known, after, "deal_key"); len(changed) > 0 {
+	if changed := changedFields(dealFields(), known, after); len(changed) > 0 {
 		events = append(events, &event.DealChanged{Deal: *after, Changed: changed})
 	}
 	if before == nil || before.Status != after.Status || before.VendorStatus != after.VendorStatus {
@@ -44,7 +43,7 @@ func dealEvents(before, after *event.Deal) []event.Event {
 		}
 		events = append(events, e)
 	}
-	if !reflect.DeepEqual(known.Commission, after.Commission) {
+	if !sameCommission(known.Commission, after.Commission) {
 		e := &event.CommissionChanged{Deal: *after}
 		if after.Commission != nil {
 			e.Commission, e.Final = *after.Commission, after.Commission.Final
@@ -52,37 +51,6 @@ func dealEvents(before, after *event.Deal) []event.Event {
 		events = append(events, e)
 	}
 	return events
-}
-
-// changedFields names the fields that differ between two values of one struct type, sorted, by the
-// names that they have in the contract; leave is what identifies them.
-func changedFields[T any](before, after *T, leave string) []string {
-	b, a := reflect.ValueOf(before).Elem(), reflect.ValueOf(after).Elem()
-	var names []string
-	for i := range a.NumField() {
-		if sameValue(b.Field(i), a.Field(i)) {
-			continue
-		}
-		if name := a.Type().Field(i).Tag.Get("avro"); name != leave {
-			names = append(names, name)
-		}
-	}
-	slices.Sort(names)
-	return names
-}
-
-func sameValue(b, a reflect.Value) bool {
-	switch a.Kind() {
-	case reflect.String:
-		return b.String() == a.String()
-	case reflect.Bool:
-		return b.Bool() == a.Bool()
-	case reflect.Pointer, reflect.Slice:
-		if a.IsNil() && b.IsNil() {
-			return true
-		}
-	}
-	return reflect.DeepEqual(b.Interface(), a.Interface())
 }
 
 // person is a contact with all that one record says of it.
@@ -164,7 +132,7 @@ func contactEvents(before, after producers.Facts) []event.Event {
 	var events []event.Event
 	for _, key := range keys {
 		old, now := was[key], is[key]
-		changed := changedFields(&old.contact, &now.contact, "contact_key")
+		changed := changedFields(contactFields(), &old.contact, &now.contact)
 		if !slices.Equal(old.roles, now.roles) {
 			changed = append(changed, "roles")
 		}

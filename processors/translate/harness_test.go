@@ -5,8 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
 	"strconv"
+	"sync"
 	"testing"
 	"time"
 
@@ -75,9 +75,7 @@ func open(t testing.TB) *stage {
 	pool, schema := testkit.Schema(t)
 	m := postgres.Migrations{Schema: schema, Set: "own", Files: Migrations()}
 	require.NoError(t, m.Apply(t.Context(), testkit.PostgresURL(t)))
-	codec, err := wire.New(wire.Config{})
-	require.NoError(t, err)
-	s := &stage{t: t, pool: pool, schema: schema, codec: codec, tenants: &directory{}}
+	s := &stage{t: t, pool: pool, schema: schema, codec: codec(t), tenants: &directory{}}
 	s.restart(plain{})
 	return s
 }
@@ -116,7 +114,7 @@ func raw(version, token int64, body string) *event.VendorSnapshot {
 }
 
 func tombstone(token int64) *event.VendorSnapshot {
-	s := raw(0, token, "")
+	s := raw(99, token, "") // a version that must not count
 	s.Gone, s.Parts, s.Digest = true, nil, producers.Digest(nil)
 	return s
 }
@@ -216,20 +214,24 @@ func (s *shelf) save(_ context.Context, _ pgx.Tx, rows []row, revisions []revise
 	return nil
 }
 
+// codec compiles the schemas once for all tests.
+func codec(t require.TestingT) *wire.Codec {
+	c, err := compiled()
+	require.NoError(t, err)
+	return c
+}
+
+var compiled = sync.OnceValues(func() (*wire.Codec, error) { return wire.New(wire.Config{}) })
+
 // onShelf is a translator without Postgres.
 func onShelf(t require.TestingT, s store, vendors ...producers.Vendor) *Translator {
-	codec, err := wire.New(wire.Config{})
-	require.NoError(t, err)
 	if len(vendors) == 0 {
 		vendors = []producers.Vendor{{Name: "plain", Mapper: plain{}, Kinds: []string{"sale"}}}
 	}
-	tr, err := New(Config{}, Deps{Codec: codec, Tenants: &directory{}, Vendors: vendors})
+	tr, err := New(Config{}, Deps{Codec: codec(t), Tenants: &directory{}, Vendors: vendors})
 	require.NoError(t, err)
 	tr.store = s
 	return tr
 }
 
 var errLost = errors.New("the transaction is lost")
-
-// clone keeps a shelf as it is.
-func (s *shelf) clone() *shelf { return &shelf{rows: maps.Clone(s.rows), revisions: maps.Clone(s.revisions)} }

@@ -107,7 +107,7 @@ func (c *client) users(ctx context.Context, a tenant.Account) (map[string]json.R
 	}
 	users := make(map[string]json.RawMessage, len(answer.Value.Users))
 	for _, raw := range answer.Value.Users {
-		guid := record(raw).Text("userGuid")
+		guid := producers.ReadRecord(raw).Text("userGuid")
 		if guid == "" {
 			return nil, broken(&producers.ContractError{Path: "/users/userGuid", Why: "is missing"})
 		}
@@ -136,7 +136,7 @@ func (c *client) sales(ctx context.Context, a tenant.Account, from, to time.Time
 			return nil, err
 		}
 		for _, raw := range files {
-			if kind := record(raw).Text("objectType"); kind != "" && kind != "sale" {
+			if kind := producers.ReadRecord(raw).Text("objectType"); kind != "" && kind != "sale" {
 				continue // a listing, or the summary at the end
 			}
 			if item, err := readSale(raw); err != nil {
@@ -190,7 +190,7 @@ func readList(body []byte) (files []json.RawMessage, more bool, err error) {
 
 // readSale reads what is needed to name, order and complete a sale.
 func readSale(raw json.RawMessage) (saleItem, error) {
-	r := record(raw)
+	r := producers.ReadRecord(raw)
 	item := saleItem{guid: r.Text("saleGuid"), raw: raw}
 	if item.guid == "" {
 		return item, broken(&producers.ContractError{Path: "/saleGuid", Why: "is missing"})
@@ -201,20 +201,10 @@ func readSale(raw json.RawMessage) (saleItem, error) {
 	}
 	item.modified = *modified
 	item.agents = append(r.Texts("coAgentGuids"), r.Text("agentGuid"))
-	for _, split := range r.Many("commissionSplits") {
+	for split := range r.Many("commissionSplits") {
 		item.agents = append(item.agents, split.First("agentGuid", "userGuid"))
 	}
 	return item, nil
-}
-
-// record reads an object without holding it against a contract; what is none has no fields.
-func record(raw []byte) producers.Record {
-	v, err := vendorjson.Parse(raw)
-	if err != nil {
-		return nil
-	}
-	r, _ := v.(map[string]any)
-	return r
 }
 
 func decode(body []byte, into any) error {

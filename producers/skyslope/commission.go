@@ -45,7 +45,7 @@ func (m *mapping) fees() []event.Fee {
 // a rebate.
 func (m *mapping) split() []event.Payee {
 	var out []event.Payee
-	for _, line := range m.sale.Many("commissionSplits") {
+	for line := range m.sale.Many("commissionSplits") {
 		p := event.Payee{
 			PayeeKey:    line.First("agentGuid", "userGuid"),
 			BasisPoints: line.BasisPoints("percentage"),
@@ -58,7 +58,7 @@ func (m *mapping) split() []event.Payee {
 		out = append(out, p)
 	}
 	agents := len(out)
-	for _, line := range m.sale.Many("commissionBreakdowns") {
+	for line := range m.sale.Many("commissionBreakdowns") {
 		p := event.Payee{Name: line.Text("name"), Role: line.Text("details"), Amount: m.dollars(line, "/commissionBreakdowns", "amount")}
 		again := slices.ContainsFunc(out[:agents], func(have event.Payee) bool { return strings.EqualFold(have.Name, p.Name) })
 		if p.Amount != nil && (p.Name == "" || !again) {

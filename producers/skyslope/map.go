@@ -6,6 +6,7 @@ import (
 	"unicode"
 
 	"conveyance/avro/event"
+	"conveyance/internal/vendorjson"
 	"conveyance/producers"
 )
 
@@ -38,13 +39,15 @@ func (s *Source) Map(snap event.VendorSnapshot) (producers.Facts, error) {
 	if m.sale, m.drift, err = s.sale.Read(part(snap, partSale)); err != nil {
 		return producers.Facts{}, err
 	}
+	defer m.sale.Free()
 	if body := part(snap, partAgents); body != nil {
 		agents, drift, err := s.agents.Read(body)
 		if err != nil {
 			return producers.Facts{}, err
 		}
+		defer agents.Free()
 		m.drift = append(m.drift, drift...)
-		for _, u := range agents.Many("users") {
+		for u := range agents.Many("users") {
 			m.users[u.Text("userGuid")] = u
 		}
 	}
@@ -126,19 +129,25 @@ func (m *mapping) status(d *event.Deal) {
 // listingStatus is RESO's StandardStatus of the listing that follows from a deal; a deal before its
 // contract says something of a listing only where there is one.
 func listingStatus(s event.TransactionStatus, listed bool) *string {
-	words := map[event.TransactionStatus]string{
-		event.TransactionStatusUnderContract: "Pending",
-		event.TransactionStatusClosed:        "Closed",
-		event.TransactionStatusCancelled:     "Canceled",
-		event.TransactionStatusExpired:       "Expired",
+	var word string
+	switch s {
+	case event.TransactionStatusUnderContract:
+		word = "Pending"
+	case event.TransactionStatusClosed:
+		word = "Closed"
+	case event.TransactionStatusCancelled:
+		word = "Canceled"
+	case event.TransactionStatusExpired:
+		word = "Expired"
+	case event.TransactionStatusPreContract:
+		if !listed {
+			return nil
+		}
+		word = "Active"
+	default:
+		return nil
 	}
-	if listed {
-		words[event.TransactionStatusPreContract] = "Active"
-	}
-	if word, ok := words[s]; ok {
-		return &word
-	}
-	return nil
+	return &word
 }
 
 // representation reads whom the brokerage represents from the words of the deal type, for example
@@ -179,7 +188,7 @@ func (m *mapping) unknownWord(path, word string) {
 // dollars reads the first amount of keys, and counts one that is a text: the vendor writes numbers.
 func (m *mapping) dollars(r producers.Record, path string, keys ...string) *event.Money {
 	for _, key := range keys {
-		if text, ok := r[key].(string); ok && strings.TrimSpace(text) != "" {
+		if r.Get(key).Kind() == vendorjson.String && r.Text(key) != "" {
 			m.drift = append(m.drift, producers.Drift{Path: path + "/" + key, Kind: producers.DriftRetyped})
 		}
 	}
@@ -217,7 +226,23 @@ func state(s string) string {
 	return s
 }
 
-func join(words ...string) string { return strings.Join(strings.Fields(strings.Join(words, " ")), " ") }
+// join puts words that are not empty together, with one space between any two.
+func join(words ...string) string {
+	text := ""
+	for _, w := range words {
+		switch {
+		case w == "":
+		case text == "":
+			text = w
+		default:
+			text += " " + w
+		}
+	}
+	if strings.Contains(text, "  ") {
+		text = strings.Join(strings.Fields(text), " ")
+	}
+	return text
+}
 
 // claims are what ties other vendors' records to this deal.
 func claims(guid string, d *event.Deal) []producers.Claim {

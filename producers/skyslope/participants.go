@@ -15,9 +15,12 @@ type place struct {
 	role event.ParticipantRole
 }
 
+// participantsUsual is room for the people of most deals.
+const participantsUsual = 6
+
 // places in the order in which participants appear in the deal.
-func places() []place {
-	return []place{
+func places() [9]place {
+	return [...]place{
 		{"buyers", event.ParticipantRoleBuyer},
 		{"sellers", event.ParticipantRoleSeller},
 		{"otherSideAgentContact", event.ParticipantRoleOtherSideAgent},
@@ -33,9 +36,9 @@ func places() []place {
 // participants leaves out those of whom nothing is known, and merges those who stand twice in one
 // role.
 func (m *mapping) participants(rep event.Representation) []event.Participant {
-	var out []event.Participant
+	out := make([]event.Participant, 0, participantsUsual)
 	for _, p := range places() {
-		for _, r := range m.sale.Many(p.key) {
+		for r := range m.sale.Many(p.key) {
 			c := m.contact(r, "/"+p.key)
 			if c.FullName == "" && c.Company == "" && len(c.Emails) == 0 && len(c.Phones) == 0 {
 				continue
@@ -47,6 +50,9 @@ func (m *mapping) participants(rep event.Representation) []event.Participant {
 			}
 			out = append(out, one)
 		}
+	}
+	if len(out) == 0 {
+		return nil
 	}
 	return out
 }
@@ -175,7 +181,7 @@ func (m *mapping) dealAgents() []event.Agent {
 	var out []event.Agent
 	add := func(guid string, role event.AgentRole, embedded producers.Record) {
 		r := m.users[guid]
-		if r == nil {
+		if !r.Exists() {
 			r = embedded // the sale's own copy, where the users' list lacks the agent
 		}
 		emails, _ := producers.Emails(r.Text("email"))
@@ -197,24 +203,24 @@ func (m *mapping) dealAgents() []event.Agent {
 		guid = primary.First("userGuid", "guid")
 	}
 	add(guid, event.AgentRolePrimary, primary)
-	embedded := m.sale.Many("coAgents")
 	for _, guid := range m.sale.Texts("coAgentGuids") {
-		add(guid, event.AgentRoleCoAgent, find(embedded, guid))
+		add(guid, event.AgentRoleCoAgent, find(m.sale, guid))
 	}
-	for _, r := range embedded {
+	for r := range m.sale.Many("coAgents") {
 		add(r.First("userGuid", "guid"), event.AgentRoleCoAgent, r)
 	}
-	for _, r := range m.sale.Many("transactionCoordinators") {
+	for r := range m.sale.Many("transactionCoordinators") {
 		add(r.Text("contactGuid"), event.AgentRoleCoordinator, r)
 	}
 	return out
 }
 
-func find(list []producers.Record, guid string) producers.Record {
-	for _, r := range list {
+// find is the sale's own copy of a co-agent.
+func find(sale producers.Record, guid string) producers.Record {
+	for r := range sale.Many("coAgents") {
 		if r.First("userGuid", "guid") == guid {
 			return r
 		}
 	}
-	return nil
+	return producers.Record{}
 }
