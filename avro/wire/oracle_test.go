@@ -15,7 +15,7 @@ import (
 
 const (
 	// recordsPerType is how many generated records of each type both codecs must agree on.
-	recordsPerType = 10_000
+	recordsPerType = 10_000 / slowness
 	// cutsPerType is how many records of each type are cut at every byte.
 	cutsPerType = 100 / slowness
 	// mutationsPerType is how many damaged records of each type both codecs judge.
