@@ -328,6 +328,34 @@ func TestOneQuestionPerIDHoweverManyWait(t *testing.T) {
 	})
 }
 
+func TestCredentialsAreSentAndNeverShown(t *testing.T) {
+	t.Parallel()
+	r := newRegistry(t)
+	r.register(t)
+	var sent atomic.Bool
+	check := http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
+		user, password, _ := q.BasicAuth()
+		sent.Store(user == "ada" && password == "hunter2")
+		r.Handler().ServeHTTP(w, q)
+	})
+	r.before.Store(&check)
+	url := strings.Replace(r.server.URL, "http://", "http://ada:hunter2@", 1)
+	path := filepath.Join(t.TempDir(), "schemas.json")
+	c, err := New(Config{Registry: url, Prefix: prefix, Cache: path})
+	require.NoError(t, err)
+	_, err = c.AppendEncode(t.Context(), nil, topic.Contacts, changed())
+	require.NoError(t, err)
+	require.True(t, sent.Load())
+	text, err := os.ReadFile(path)
+	require.NoError(t, err)
+	require.NotContains(t, string(text), "hunter2")
+
+	r.server.Close()
+	_, err = c.Decode(t.Context(), value(9))
+	require.ErrorIs(t, err, ErrUnavailable)
+	require.NotContains(t, err.Error(), "hunter2")
+}
+
 func TestAHangingRegistryIsGivenUp(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
