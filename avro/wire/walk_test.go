@@ -3,8 +3,10 @@ package wire
 import (
 	"bytes"
 	"fmt"
+	"reflect"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -240,4 +242,40 @@ func TestDecodedBytesMayBeAppendedTo(t *testing.T) {
 	require.Equal(t, "two", string(got.Parts[1].Body))
 	clear(value)
 	require.Equal(t, "two", string(got.Parts[1].Body), "no reference to the value")
+}
+
+func TestEveryBytesFieldOfEveryTypeIsItsOwn(t *testing.T) {
+	t.Parallel()
+	c, g := newCodec(t), newGenerator(t, 37)
+	seen := map[event.Type]bool{}
+	for _, typ := range event.Types() {
+		for range 50 {
+			value, err := c.AppendEncode(t.Context(), nil, topicOf, g.message(typ))
+			require.NoError(t, err)
+			m, err := c.Decode(t.Context(), value)
+			require.NoError(t, err)
+			eachBytes(reflect.ValueOf(m), func(b []byte) {
+				seen[typ] = true
+				require.Equal(t, len(b), cap(b), "%s: own does not know a bytes field", typ)
+			})
+		}
+	}
+	require.Len(t, seen, 2)
+}
+
+func eachBytes(v reflect.Value, visit func([]byte)) {
+	switch {
+	case v.Kind() == reflect.Pointer && !v.IsNil():
+		eachBytes(v.Elem(), visit)
+	case v.Type() == reflect.TypeFor[[]byte]():
+		visit(v.Bytes())
+	case v.Kind() == reflect.Slice:
+		for i := range v.Len() {
+			eachBytes(v.Index(i), visit)
+		}
+	case v.Kind() == reflect.Struct && v.Type() != reflect.TypeFor[time.Time]():
+		for i := range v.NumField() {
+			eachBytes(v.Field(i), visit)
+		}
+	}
 }
