@@ -98,7 +98,7 @@ type state struct {
 
 func (s state) snapshot(r event.Resource) event.VendorSnapshot {
 	if s.gone {
-		return event.VendorSnapshot{Resource: r, Gone: true}
+		return event.VendorSnapshot{Resource: r, Gone: true, Version: s.version}
 	}
 	parts := []event.Part{{Name: "record", Status: 200, Body: []byte(s.body)}}
 	return event.VendorSnapshot{Resource: r, Version: s.version, Parts: parts, Digest: producers.Digest(parts)}

@@ -3,9 +3,7 @@ package fetch
 import (
 	"context"
 	"errors"
-	"fmt"
 	"strconv"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -18,7 +16,7 @@ import (
 	"conveyance/internal/tenant"
 )
 
-// machine is the stage under random interleavings of two records' lives: changes with and without a
+// machine is the stage under random interleavings of a record's life: changes with and without a
 // new version, deletions, hints that come late and in any order, bodies that were read at any time
 // before, workers that die at each step or go on long after their lease ended. The model is the
 // vendor, and translate's rule 16.
@@ -26,14 +24,15 @@ type machine struct {
 	t     *rapid.T
 	b     *bench
 	name  string
-	rs    []event.Resource
-	state map[event.Resource]state
+	r     event.Resource
+	state state
 	clock int64 // the vendor's: rises with versions
 
-	hints  []event.Resource       // on their way
+	hints  int                    // on their way
 	bodies []event.VendorSnapshot // on their way, as they were when they were read
 	jobs   []*inFlight
-	begun  []incoming // published or not, not recorded yet
+	begun  []incoming             // published or not, not recorded yet
+	adrift []event.VendorSnapshot // their producer gave up on them; the broker has them, now or later
 }
 
 // inFlight is a fetch between two steps.
@@ -43,40 +42,45 @@ type inFlight struct {
 	end  *ending
 }
 
-func (m *machine) record(label string) event.Resource {
-	return rapid.SampledFrom(m.rs).Draw(m.t, label)
+// even draws a number below n from unbiased bits: rapid's own ranges prefer small numbers, so that
+// workers would mostly die.
+func even(t *rapid.T, n int, label string) int {
+	bits := 0
+	for range 6 {
+		bits <<= 1
+		if rapid.Bool().Draw(t, label) {
+			bits++
+		}
+	}
+	return bits % n
 }
 
 // change is followed by a hint, at some time: that is what webhooks and polls are for.
 func (m *machine) change(t *rapid.T) {
-	r := m.record("resource")
-	if rapid.Bool().Draw(t, "new version") {
+	if even(t, 3, "new version") == 0 {
 		m.clock++
 	}
-	s := state{version: m.clock, body: rapid.SampledFrom([]string{"a", "b"}).Draw(t, "body")}
-	if rapid.IntRange(0, 4).Draw(t, "deleted") == 0 {
+	s := state{version: m.clock, body: string(rune('a' + even(t, 2, "body")))}
+	if even(t, 8, "deleted") == 0 {
 		s = state{gone: true}
 	}
-	m.state[r] = s
-	m.b.vendor.set(r, s)
-	m.hints = append(m.hints, r)
+	m.state = s
+	m.b.vendor.set(m.r, s)
+	m.hints++
 }
 
 // body is sent along by a webhook or read by a poll now, and comes later.
 func (m *machine) body(*rapid.T) {
-	r := m.record("resource")
-	if s := m.state[r]; !s.gone {
-		m.bodies = append(m.bodies, s.snapshot(r))
+	if !m.state.gone {
+		m.bodies = append(m.bodies, m.state.snapshot(m.r))
 	}
 }
 
 func (m *machine) hint(t *rapid.T) {
-	if len(m.hints) == 0 {
-		return
+	if m.hints > 0 {
+		m.b.hint(t, m.r)
+		m.hints--
 	}
-	i := rapid.IntRange(0, len(m.hints)-1).Draw(t, "hint")
-	m.b.hint(t, m.hints[i])
-	m.hints = append(m.hints[:i], m.hints[i+1:]...)
 }
 
 // arrive lets bodies come, all of a poll's chunk at once, and starts what may be taken.
@@ -84,7 +88,7 @@ func (m *machine) arrive(t *rapid.T) {
 	if len(m.bodies) == 0 {
 		return
 	}
-	n := rapid.IntRange(1, len(m.bodies)).Draw(t, "bodies")
+	n := 1 + even(t, len(m.bodies), "bodies")
 	in, err := m.b.begin(m.ctx(), m.bodies[:n], "test")
 	require.NoError(t, err)
 	m.begun = append(m.begun, in)
@@ -98,10 +102,10 @@ func (m *machine) land(t *rapid.T) {
 	if len(m.begun) == 0 {
 		return
 	}
-	i := rapid.IntRange(0, len(m.begun)-1).Draw(t, "chunk")
+	i := even(t, len(m.begun), "chunk")
 	in := m.begun[i]
 	m.begun = append(m.begun[:i], m.begun[i+1:]...)
-	dies := rapid.SampledFrom([]string{"", "", "before publishing", "before recording"}).Draw(t, "dies")
+	dies := []string{"", "", "before publishing", "before recording"}[even(t, 4, "dies")]
 	if dies != "before publishing" {
 		for _, s := range in.begun {
 			require.NoError(t, m.b.publish.Publish(m.ctx(), out(s)))
@@ -111,9 +115,7 @@ func (m *machine) land(t *rapid.T) {
 		for _, s := range in.begun {
 			m.bodies = append(m.bodies, *s)
 		}
-		for _, h := range in.hints {
-			m.hints = append(m.hints, h.resource)
-		}
+		m.hints += len(in.hints)
 		return
 	}
 	require.NoError(t, postgres.Tx(m.ctx(), m.b.store.pool, func(tx pgx.Tx) error {
@@ -139,10 +141,10 @@ func (m *machine) step(t *rapid.T) {
 	if len(m.jobs) == 0 {
 		return
 	}
-	i := rapid.IntRange(0, len(m.jobs)-1).Draw(t, "job")
+	i := even(t, len(m.jobs), "job")
 	f := m.jobs[i]
 	drop := func() { m.jobs = append(m.jobs[:i], m.jobs[i+1:]...) }
-	if rapid.IntRange(0, 7).Draw(t, "dies") == 0 {
+	if even(t, 16, "dies") == 0 {
 		drop()
 		return
 	}
@@ -150,10 +152,14 @@ func (m *machine) step(t *rapid.T) {
 	case f.end != nil:
 		m.b.settle(m.ctx(), f.job, f.end)
 		drop()
+	case f.snap != nil && even(t, 8, "ack lost") == 0:
+		m.adrift = append(m.adrift, *f.snap)
+		end := m.b.failed(f.job, context.DeadlineExceeded)
+		f.end = &end
 	case f.snap != nil:
 		end := m.b.pass(m.ctx(), f.job, f.snap)
 		f.end = &end
-	case rapid.IntRange(0, 5).Draw(t, "vendor fails") == 0:
+	case even(t, 8, "vendor fails") == 0:
 		end := m.b.failed(f.job, errors.New("connection reset"))
 		end.finished = !f.unfinished
 		f.end = &end
@@ -164,47 +170,42 @@ func (m *machine) step(t *rapid.T) {
 	}
 }
 
+// surface puts what was adrift on the topic.
+func (m *machine) surface(t *rapid.T) {
+	if len(m.adrift) == 0 {
+		return
+	}
+	i := even(t, len(m.adrift), "adrift")
+	require.NoError(t, m.b.publish.Publish(m.ctx(), out(&m.adrift[i])))
+	m.adrift = append(m.adrift[:i:i], m.adrift[i+1:]...)
+}
+
 func (m *machine) time(t *rapid.T) {
-	m.b.clock.pass(time.Duration(rapid.IntRange(30, 120).Draw(t, "seconds")) * time.Second)
+	m.b.clock.pass(time.Duration(60+even(t, 64, "seconds")) * time.Second)
 }
 
 func (m *machine) ctx() context.Context { return m.t.Context() }
 
-// settle lets everything that is on its way arrive and everything that is due be read, late workers
-// and all, and holds the result against the vendor.
+// quiesce lets everything that is on its way arrive and everything that is due be read, bodies and
+// late workers last, when no hint is left that would mend what they spoil.
 func (m *machine) quiesce(t *rapid.T) {
-	late := m.jobs // they publish after everything else
+	late := m.jobs
 	m.jobs = nil
-	for len(m.bodies) > 0 || len(m.hints) > 0 || len(m.begun) > 0 {
-		if len(m.bodies) > 0 {
-			in, err := m.b.begin(m.ctx(), m.bodies, "test")
-			require.NoError(t, err)
-			m.begun, m.bodies = append(m.begun, in), nil
-		}
-		if len(m.begun) > 0 {
-			m.land(t)
-		}
-		for _, r := range m.hints {
-			m.b.hint(t, r)
-		}
-		m.hints = nil
+	for len(m.begun) > 0 {
+		m.land(t)
 	}
-	for range 200 {
-		m.b.clock.pass(rowLease)
-		for _, j := range m.takeAll(t) {
-			end := m.b.fetch(m.ctx(), j, tenant.Account{})
-			m.b.settle(m.ctx(), j, &end)
-		}
-		if m.clean(t) {
-			break
-		}
+	for m.hints > 0 {
+		m.hint(t)
 	}
-	require.True(t, m.clean(t), "a row stays dirty")
+	m.readAll(t)
+	for len(m.bodies)+len(m.begun)+m.hints > 0 {
+		m.arrive(t)
+		m.land(t)
+		m.hint(t)
+	}
+	m.readAll(t)
 	for _, f := range late {
-		for f.end == nil {
-			if f.snap == nil {
-				break // its call never came back
-			}
+		if f.snap != nil && f.end == nil {
 			end := m.b.pass(m.ctx(), f.job, f.snap)
 			f.end = &end
 		}
@@ -212,54 +213,62 @@ func (m *machine) quiesce(t *rapid.T) {
 			m.b.settle(m.ctx(), f.job, f.end)
 		}
 	}
+	for i := range m.adrift {
+		require.NoError(t, m.b.publish.Publish(m.ctx(), out(&m.adrift[i])))
+	}
+	m.readAll(t)
 	m.check(t)
 }
 
-func (m *machine) clean(t *rapid.T) bool {
-	for _, r := range m.rs {
-		w, err := m.b.desk.Why(m.ctx(), r)
-		if errors.Is(err, ErrUnknownResource) {
-			continue
+// readAll runs a worker that nothing happens to, for as long as anything is due.
+func (m *machine) readAll(t *rapid.T) {
+	for range 20 {
+		m.b.clock.pass(5 * time.Minute) // above every lease and backoff
+		for _, j := range m.takeAll(t) {
+			end := m.b.fetch(m.ctx(), j, tenant.Account{})
+			m.b.settle(m.ctx(), j, &end)
 		}
-		require.NoError(t, err)
-		if w.State != StateClean {
-			return false
+		if m.clean(t) {
+			return
 		}
 	}
-	return true
+	require.Fail(t, "a row stays dirty")
+}
+
+func (m *machine) clean(t *rapid.T) bool {
+	w, err := m.b.desk.Why(m.ctx(), m.r)
+	if errors.Is(err, ErrUnknownResource) {
+		return true
+	}
+	require.NoError(t, err)
+	return w.State == StateClean
 }
 
 func (m *machine) check(t *rapid.T) {
-	log := m.b.log.all()
-	for _, r := range m.rs {
-		want, named := m.state[r]
-		if !named {
-			continue // never changed, so nobody need know it
-		}
-		got := accepted(log, r)
-		require.NotNil(t, got, "%s was never emitted", r.Key())
-		require.Equal(t, want.gone, got.Gone, r.Key())
-		if !want.gone {
-			require.Equal(t, want.body, string(got.Parts[0].Body), r.Key())
-			require.Equal(t, want.version, got.Version, r.Key())
-		}
+	got := accepted(m.b.log.all(), m.r)
+	require.NotNil(t, got, "it was never emitted")
+	require.Equal(t, m.state.gone, got.Gone)
+	if !m.state.gone {
+		require.Equal(t, m.state.body, string(got.Parts[0].Body))
+		require.Equal(t, m.state.version, got.Version)
 	}
 }
 
 func TestAcceptedStateIsTheVendorsAfterAnyInterleaving(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)
-	var runs atomic.Int64
+	runs := 0
 	rapid.Check(t, func(rt *rapid.T) {
-		m := &machine{t: rt, b: b, name: "t" + strconv.FormatInt(runs.Add(1), 10), state: map[event.Resource]state{}}
-		for i := range 2 {
-			m.rs = append(m.rs, saleOf(m.name, fmt.Sprint(i)))
-		}
+		runs++
+		m := &machine{t: rt, b: b, name: "t" + strconv.Itoa(runs)}
+		m.r = saleOf(m.name, "1")
+		m.clock = 1
+		m.change(rt)
 		actions := []func(*rapid.T){
-			m.change, m.change, m.body, m.hint, m.hint, m.arrive, m.land, m.take, m.take, m.step, m.step, m.step, m.time,
+			m.change, m.body, m.hint, m.hint, m.arrive, m.land, m.take, m.take, m.step, m.step, m.step, m.step, m.time, m.surface,
 		}
-		for range rapid.IntRange(20, 80).Draw(rt, "length") {
-			actions[rapid.IntRange(0, len(actions)-1).Draw(rt, "action")](rt)
+		for range 60 + even(rt, 64, "length") {
+			actions[even(rt, len(actions), "action")](rt)
 		}
 		m.quiesce(rt)
 	})

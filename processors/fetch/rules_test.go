@@ -171,6 +171,21 @@ func TestLateWorkerLeavesRowAndDutyToTheOneThatStartedAfterIt(t *testing.T) {
 	b.requireHeld(t, r)
 }
 
+func TestRecordThatCameByItselfLeavesRowToTheFetchThatStartedSince(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	r := sale("1")
+	in, err := b.begin(t.Context(), []event.VendorSnapshot{state{version: 1, body: "a"}.snapshot(r)}, "test")
+	require.NoError(t, err)
+	b.vendor.set(r, state{version: 2, body: "b"})
+	b.hint(t, r)
+	j := b.takeOne(t)
+	require.True(t, j.unfinished)
+	require.NoError(t, b.store.finish(t.Context(), b.store.pool, in.begun))
+	require.Zero(t, b.why(t, r).Version)
+	require.Equal(t, outcomeEmitted, b.finish(t, j, b.call(t, j)))
+}
+
 // Rule 21: silence about the same content is right only where no answer may still arrive.
 func TestSameContentIsEmittedAgainAfterAnUnfinishedFetch(t *testing.T) {
 	t.Parallel()
@@ -234,7 +249,7 @@ func TestDeletionIsATombstoneThatLateAnswersDoNotUndo(t *testing.T) {
 	b.hint(t, r)
 	late := b.takeOne(t)
 	alive := b.call(t, late)
-	b.vendor.set(r, state{gone: true})
+	b.vendor.set(r, state{gone: true, version: 4})
 	b.clock.pass(rowLease)
 	require.Equal(t, []string{outcomeGone}, b.run(t))
 	require.Equal(t, outcomeOutrun, b.finish(t, late, alive))
