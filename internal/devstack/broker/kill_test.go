@@ -3,6 +3,7 @@ package broker_test
 import (
 	"bufio"
 	"context"
+	"io"
 	"net"
 	"os"
 	"os/exec"
@@ -38,7 +39,8 @@ func TestMain(m *testing.M) {
 			panic(err)
 		}
 		_, _ = os.Stdout.WriteString("up\n")
-		select {}
+		_, _ = io.Copy(io.Discard, os.Stdin) // ends with the test, too
+		os.Exit(0)
 	}
 	goleak.VerifyTestMain(m)
 }
@@ -49,6 +51,8 @@ func up(t *testing.T, dir string, port int, sync string) *exec.Cmd {
 	cmd := exec.Command(os.Args[0])
 	cmd.Env = append(os.Environ(), envDir+"="+dir, envPort+"="+strconv.Itoa(port), envSync+"="+sync)
 	cmd.Stderr = os.Stderr
+	_, err := cmd.StdinPipe()
+	require.NoError(t, err)
 	out, err := cmd.StdoutPipe()
 	require.NoError(t, err)
 	require.NoError(t, cmd.Start())

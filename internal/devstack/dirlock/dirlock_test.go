@@ -2,6 +2,7 @@ package dirlock_test
 
 import (
 	"errors"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -22,7 +23,8 @@ func TestMain(m *testing.M) {
 			panic(err)
 		}
 		_, _ = os.Stdout.WriteString("held\n")
-		select {}
+		_, _ = io.Copy(io.Discard, os.Stdin) // ends with the test, too
+		os.Exit(0)
 	}
 	os.Exit(m.Run())
 }
@@ -32,6 +34,8 @@ func TestSecondHolderIsToldWhoHoldsAndAKillFrees(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "lock")
 	other := exec.Command(os.Args[0])
 	other.Env = append(os.Environ(), envHold+"="+path)
+	_, err := other.StdinPipe()
+	require.NoError(t, err)
 	out, err := other.StdoutPipe()
 	require.NoError(t, err)
 	require.NoError(t, other.Start())

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"os/exec"
@@ -31,7 +32,8 @@ func TestMain(m *testing.M) {
 			panic(err)
 		}
 		_, _ = fmt.Fprintf(os.Stdout, "%s %d\n", s.URL, s.PID)
-		select {}
+		_, _ = io.Copy(io.Discard, os.Stdin) // ends with the test, too
+		os.Exit(0)
 	}
 	os.Exit(m.Run())
 }
@@ -109,6 +111,8 @@ func TestServerEndsWithItsKilledParentAndTheNextStartWaitsForIt(t *testing.T) {
 	up := exec.Command(os.Args[0])
 	up.Env = append(os.Environ(), envDir+"="+dir)
 	up.Stderr = os.Stderr
+	_, err := up.StdinPipe()
+	require.NoError(t, err)
 	out, err := up.StdoutPipe()
 	require.NoError(t, err)
 	require.NoError(t, up.Start())
