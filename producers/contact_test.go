@@ -78,7 +78,9 @@ func FuzzContact(f *testing.F) {
 			require.True(t, all)
 			require.Equal(t, []string{e}, again, "an address reads as itself")
 		}
-		require.Equal(t, producers.Phone(in), producers.Phone(in))
+		if p := producers.Phone(in); p != "" && p[0] == '+' {
+			require.Equal(t, p, producers.Phone(p), "a number reads as itself")
+		}
 	})
 }
 

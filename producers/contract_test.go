@@ -67,7 +67,8 @@ func TestUnknownFieldsAreDriftAtEveryDepthOnceAndInOrder(t *testing.T) {
 		"\"people\":[{\"mail\":1},{\"mail\":2,\"email\":\"a\"}]}"))
 	require.NoError(t, err)
 	require.Equal(t, []producers.Drift{
-		{Path: "/alpha", Kind: producers.DriftUnknownField}, {Path: "/people/mail", Kind: producers.DriftUnknownField},
+		{Path: "/alpha", Kind: producers.DriftUnknownField},
+		{Path: "/people/mail", Kind: producers.DriftUnknownField},
 		{Path: "/zeta", Kind: producers.DriftUnknownField},
 	}, drift)
 	require.Equal(t, "1", r.Text("id"))

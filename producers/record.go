@@ -34,8 +34,9 @@ func (r Record) Text(key string) string {
 		return strings.TrimSpace(v.Text())
 	case vendorjson.Number:
 		return v.Text()
+	default:
+		return ""
 	}
-	return ""
 }
 
 // First returns the first text that is not empty: vendors' older and newer names of a field.

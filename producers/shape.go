@@ -126,6 +126,7 @@ func (s *shape) fits(v vendorjson.Value, path string, drift *[]Drift) bool {
 				return false
 			}
 		}
+	default:
 	}
 	return true
 }

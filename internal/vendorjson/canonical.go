@@ -31,8 +31,9 @@ func Canonical(dst []byte, v Value, ignore ...string) []byte {
 			dst, before = Canonical(dst, Value{v.nodes, m}), key
 		}
 		return append(dst, '}')
+	default:
+		return append(dst, "null"...)
 	}
-	return append(dst, "null"...)
 }
 
 // sorted are an object's members by key, the later of equal keys first.

@@ -94,7 +94,7 @@ func (p *parser) hex(at int) (rune, bool) {
 		return 0, false
 	}
 	n, err := strconv.ParseUint(p.s[at:at+4], 16, 16)
-	return rune(n), err == nil //nolint:gosec // G115: 16 bits
+	return rune(n), err == nil
 }
 
 // Clean returns b as JSON that strict parsers take: without the byte order mark and stray control

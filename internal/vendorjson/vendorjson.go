@@ -124,8 +124,9 @@ func (v Value) Any() any {
 			}
 		}
 		return out
+	default:
+		return nil
 	}
-	return nil
 }
 
 // Parse reads one value. In strings a tab or line feed, raw or escaped, becomes a space, other control

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"strconv"
 	"syscall"
 	"testing"
 	"time"
@@ -39,7 +40,7 @@ func BenchmarkHandle(b *testing.B) {
 			token++
 			body := bytes.Replace(cases[(token/records)%2], []byte("449500"), fmt.Appendf(nil, "%d", 400000+token%90000), 1)
 			s := &event.VendorSnapshot{
-				Resource: event.Resource{Tenant: "lakeshore", Vendor: "skyslope", Account: "main", Kind: "sale", ID: fmt.Sprint(i)},
+				Resource: event.Resource{Tenant: "lakeshore", Vendor: "skyslope", Account: "main", Kind: "sale", ID: strconv.Itoa(i)},
 				Version:  token, Token: token, ReadAt: time.UnixMilli(1772000000000 + token).UTC(), Lane: "live",
 				Parts: []event.Part{{Name: "sale", Status: 200, Body: body}, {Name: "agents", Status: 200, Body: agents}},
 			}

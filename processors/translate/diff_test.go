@@ -62,22 +62,46 @@ func TestEachKindOfChangeHasItsEvents(t *testing.T) {
 	}{
 		"price": {func(d *event.Deal) { d.SalePrice = &event.Money{Currency: "USD", Minor: 2} }, []string{"DealChanged "}, []string{"sale_price"}},
 		"date":  {func(d *event.Deal) { d.ProjectedCloseDate = &day }, []string{"DealChanged "}, []string{"projected_close_date"}},
-		"status": {func(d *event.Deal) { d.Status, d.VendorStatus = closed, "Closed" },
-			[]string{"DealChanged ", "TransactionStatusChanged "}, []string{"status", "vendor_status"}},
-		"the vendor's word alone": {func(d *event.Deal) { d.VendorStatus = "In escrow" },
-			[]string{"DealChanged ", "TransactionStatusChanged "}, []string{"vendor_status"}},
-		"commission": {func(d *event.Deal) { d.Commission = &event.Commission{Final: true} },
-			[]string{"DealChanged ", "CommissionChanged "}, []string{"commission"}},
-		"agent": {func(d *event.Deal) { d.Agents[0].Email = "bruno@example.com" },
-			[]string{"ContactChanged mira", "ContactChanged otis", "DealChanged "}, []string{"agents"}},
-		"participant": {func(d *event.Deal) { d.Participants[0].Contact.Phones = []string{"+13125550190"} },
-			[]string{"ContactChanged mira", "DealChanged "}, []string{"participants"}},
-		"participant gone": {func(d *event.Deal) { d.Participants = d.Participants[:1] },
-			[]string{"ContactChanged otis", "DealChanged "}, []string{"participants"}},
-		"order of participants": {func(d *event.Deal) { d.Participants[0], d.Participants[1] = d.Participants[1], d.Participants[0] },
-			[]string{"DealChanged "}, []string{"participants"}},
-		"gone": {func(d *event.Deal) { d.Gone = true },
-			[]string{"ContactChanged mira", "ContactChanged otis", "DealChanged "}, []string{"gone"}},
+		"status": {
+			func(d *event.Deal) { d.Status, d.VendorStatus = closed, "Closed" },
+			[]string{"DealChanged ", "TransactionStatusChanged "},
+			[]string{"status", "vendor_status"},
+		},
+		"the vendor's word alone": {
+			func(d *event.Deal) { d.VendorStatus = "In escrow" },
+			[]string{"DealChanged ", "TransactionStatusChanged "},
+			[]string{"vendor_status"},
+		},
+		"commission": {
+			func(d *event.Deal) { d.Commission = &event.Commission{Final: true} },
+			[]string{"DealChanged ", "CommissionChanged "},
+			[]string{"commission"},
+		},
+		"agent": {
+			func(d *event.Deal) { d.Agents[0].Email = "bruno@example.com" },
+			[]string{"ContactChanged mira", "ContactChanged otis", "DealChanged "},
+			[]string{"agents"},
+		},
+		"participant": {
+			func(d *event.Deal) { d.Participants[0].Contact.Phones = []string{"+13125550190"} },
+			[]string{"ContactChanged mira", "DealChanged "},
+			[]string{"participants"},
+		},
+		"participant gone": {
+			func(d *event.Deal) { d.Participants = d.Participants[:1] },
+			[]string{"ContactChanged otis", "DealChanged "},
+			[]string{"participants"},
+		},
+		"order of participants": {
+			func(d *event.Deal) { d.Participants[0], d.Participants[1] = d.Participants[1], d.Participants[0] },
+			[]string{"DealChanged "},
+			[]string{"participants"},
+		},
+		"gone": {
+			func(d *event.Deal) { d.Gone = true },
+			[]string{"ContactChanged mira", "ContactChanged otis", "DealChanged "},
+			[]string{"gone"},
+		},
 	} {
 		events := Diff(deal(nil), deal(tt.change))
 		require.Equal(t, tt.events, names(events), name)

@@ -50,7 +50,7 @@ func (plain) Map(s event.VendorSnapshot) (producers.Facts, error) {
 type directory struct{ late bool }
 
 func (d *directory) Tenant(_ context.Context, id string) (tenant.Tenant, error) {
-	if id != "lakeshore" && !(d.late && id == "late") {
+	if id != "lakeshore" && (!d.late || id != "late") {
 		return tenant.Tenant{}, fmt.Errorf("tenant %s: %w", id, tenant.ErrUnknown)
 	}
 	return tenant.Tenant{ID: id, PseudonymKey: []byte("key of " + id)}, nil

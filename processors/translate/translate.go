@@ -243,24 +243,33 @@ func (w *work) before(ctx context.Context, h *held, v producers.Vendor, who tena
 		return producers.Facts{}, nil
 	}
 	m, err := w.t.codec.Decode(ctx, h.body)
-	if errors.Is(err, wire.ErrUnavailable) {
+	switch {
+	case errors.Is(err, wire.ErrUnavailable):
 		return producers.Facts{}, verdict.Stalled("schema registry unavailable", err)
-	}
-	if ctx.Err() != nil {
+	case ctx.Err() != nil:
 		return producers.Facts{}, context.Cause(ctx)
 	}
-	var f producers.Facts
-	if s, ok := m.(*event.VendorSnapshot); ok && err == nil {
-		f, err = facts(v.Mapper, *s, who.PseudonymKey)
-	}
-	if err != nil {
+	f, ok := again(v.Mapper, m, who)
+	if !ok {
 		w.count(v.Name, "before unreadable")
-		return producers.Facts{}, nil
 	}
 	if h.gone() {
 		f = gone(f)
 	}
 	return f, nil
+}
+
+// again maps what was accepted once; false where that is no longer possible.
+func again(mapper producers.Mapper, m event.Message, who tenant.Tenant) (producers.Facts, bool) {
+	s, ok := m.(*event.VendorSnapshot)
+	if !ok {
+		return producers.Facts{}, false
+	}
+	f, err := facts(mapper, *s, who.PseudonymKey)
+	if err != nil {
+		return producers.Facts{}, false
+	}
+	return f, true
 }
 
 // after is what the snapshot says.

@@ -65,8 +65,9 @@ func isClient(role event.ParticipantRole, rep event.Representation) bool {
 		return role == event.ParticipantRoleSeller
 	case event.RepresentationBoth:
 		return role == event.ParticipantRoleBuyer || role == event.ParticipantRoleSeller
+	default:
+		return false
 	}
-	return false
 }
 
 func (m *mapping) contact(r producers.Record, path string) event.Contact {
@@ -153,8 +154,11 @@ func merge(c *event.Contact, more event.Contact) {
 		to   *string
 		from string
 	}{
-		{&c.SourceKey, more.SourceKey}, {&c.FirstName, more.FirstName}, {&c.LastName, more.LastName},
-		{&c.FullName, more.FullName}, {&c.Company, more.Company},
+		{&c.SourceKey, more.SourceKey},
+		{&c.FirstName, more.FirstName},
+		{&c.LastName, more.LastName},
+		{&c.FullName, more.FullName},
+		{&c.Company, more.Company},
 	} {
 		if *f.to == "" {
 			*f.to = f.from
