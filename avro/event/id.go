@@ -25,7 +25,7 @@ func ID(readAt time.Time, r Resource, revision int64, t Type, subject string) uu
 	h.Write(n[:])
 	var id uuid.UUID
 	copy(id[:], h.Sum(nil))
-	ms := uint64(readAt.UnixMilli()) //nolint:gosec // G115: 48 bits last until the year 10889
+	ms := uint64(readAt.UnixMilli()) // 48 bits last until the year 10889
 	binary.BigEndian.PutUint64(n[:], ms)
 	copy(id[:6], n[2:])
 	id[6] = id[6]&0x0f | 0x80 // version 8

@@ -1,7 +1,6 @@
 package topic
 
 import (
-	"regexp"
 	"slices"
 	"testing"
 
@@ -33,7 +32,7 @@ func TestTableHasTwoTopicsPerVendorAndFourOfMeaning(t *testing.T) {
 	for _, topic := range table {
 		require.False(t, seen[topic.Name])
 		seen[topic.Name] = true
-		require.Regexp(t, regexp.MustCompile(`^[a-z]+(\.[a-z]+)*\.v1$`), topic.Name)
+		require.Regexp(t, `^[a-z]+(\.[a-z]+)*\.v1$`, topic.Name)
 		require.Equal(t, 48, topic.Partitions)
 		require.NotEmpty(t, topic.Key)
 		require.NotEmpty(t, topic.Types)

@@ -48,17 +48,15 @@ func (c *cache) read() (cached, error) {
 		return empty, nil
 	}
 	text, err := os.ReadFile(c.path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return empty, nil
-	}
-	if err != nil {
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return empty, fmt.Errorf("reading the schema cache: %w", err)
 	}
 	var d cached
-	if json.Unmarshal(text, &d) != nil || d.Registry != c.registry || d.Schemas == nil || d.Subjects == nil {
-		return empty, nil
+	whole := json.Unmarshal(text, &d) == nil && d.Schemas != nil && d.Subjects != nil
+	if whole && d.Registry == c.registry {
+		return d, nil
 	}
-	return d, nil
+	return empty, nil
 }
 
 func (c *cache) text(id uint32) (string, bool) {

@@ -85,7 +85,7 @@ func (c *cursor) varint(width int, top byte) int64 {
 		u |= uint64(b&0x7f) << (7 * i)
 		if b < 0x80 {
 			c.pos += i + 1
-			return int64(u>>1) ^ -int64(u&1) //nolint:gosec // G115: zigzag is a bit pattern
+			return int64(u>>1) ^ -int64(u&1) // zigzag
 		}
 	}
 	c.fail(numberTooWide)

@@ -91,7 +91,8 @@ func TestCheckLooksAtEveryVersionNotOnlyTheLast(t *testing.T) {
 		return now[:end] + "," + field + now[end:]
 	}
 	_, _, err := r.RegisterSchema(subject, sr.Schema{
-		Schema: with(`{"name":"x","type":["null","long"],"default":null,"doc":"d"}`)})
+		Schema: with(`{"name":"x","type":["null","long"],"default":null,"doc":"d"}`),
+	})
 	require.NoError(t, err)
 	_, version, err := r.RegisterSchema(subject, sr.Schema{Schema: strings.Replace(now, "Identity", "Who", 1)})
 	require.NoError(t, err)

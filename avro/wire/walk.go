@@ -104,6 +104,7 @@ func (p *program) walk(b []byte) (at, pc int, f fault) {
 				pos++
 				continue
 			}
+		case opBytes, opNext: // always the cursor's
 		}
 		c.pos = pos
 		if jump := c.step(o); jump != 0 {

@@ -188,10 +188,12 @@ func TestWriterSchemasOutsideTheContractAreRefusedWhole(t *testing.T) {
 		"late null":     {`["long","null"]`, "union other than null and one type"},
 		"array of null": {`{"type":"array","items":"null"}`, "null is not part"},
 		"array of nothing": {
-			`{"type":"array","items":{"type":"record","name":"E","fields":[]}}`, "array of nothing"},
+			`{"type":"array","items":{"type":"record","name":"E","fields":[]}}`, "array of nothing",
+		},
 		"recursion": {`["null","T"]`, "T contains itself"},
 		"deep array": {
-			strings.Repeat(`{"type":"array","items":`, 9) + `"long"` + strings.Repeat("}", 9), "nest more than 8 deep"},
+			strings.Repeat(`{"type":"array","items":`, 9) + `"long"` + strings.Repeat("}", 9), "nest more than 8 deep",
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -43,7 +43,7 @@ func (s *set) maskField(b *bytes.Buffer, f avsc.Field) {
 	case t.Obj != nil && t.Obj.Items != nil:
 		inner, wrap = *t.Obj.Items, "maskSlice"
 	}
-	mask := ""
+	var mask string
 	switch {
 	case f.PII == schema.PIIRaw:
 		mask = "maskRaw"

@@ -48,7 +48,7 @@ func Parse(text []byte) (Type, error) {
 	if err := dec.Decode(&t); err != nil {
 		return t, err
 	}
-	if _, err := dec.Token(); err != io.EOF { //nolint:errorlint // Token returns io.EOF itself
+	if _, err := dec.Token(); err != io.EOF {
 		return t, fmt.Errorf("text goes on after the schema at byte %d", dec.InputOffset())
 	}
 	return t, nil
