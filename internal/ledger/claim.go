@@ -63,9 +63,9 @@ func (s *Store) Resolve(ctx context.Context, rs []Resolution) (kept map[Place]bo
 	kept = map[Place]bool{}
 	err = postgres.Tx(ctx, s.pool, func(tx pgx.Tx) error {
 		rows, err := tx.Query(ctx, s.in(sqlResolve), topics(rs), parts(rs),
-			col(rs, func(r Resolution) uuid.UUID { return r.Owner }),
+			col(rs, func(r Resolution) [16]byte { return r.Owner }),
 			col(rs, func(r Resolution) int64 { return r.Next }),
-			col(rs, func(r Resolution) uuid.UUID { return r.TopicID }),
+			col(rs, func(r Resolution) [16]byte { return r.TopicID }),
 			col(rs, func(r Resolution) int64 { return r.DoubtUntil }))
 		if err != nil {
 			return err
@@ -191,8 +191,8 @@ func (s *Store) Pulse(ctx context.Context, places []Place, busy []ID) (p Pulse, 
 	return p, nil
 }
 
-func eids(ids []ID) []uuid.UUID { return col(ids, func(i ID) uuid.UUID { return i.EID }) }
-func steps(ids []ID) []int64    { return col(ids, func(i ID) int64 { return i.Step }) }
+func eids(ids []ID) [][16]byte { return col(ids, func(i ID) [16]byte { return i.EID }) }
+func steps(ids []ID) []int64   { return col(ids, func(i ID) int64 { return i.Step }) }
 
 // Owner reads a partition's token, for the fence before a call (protocol.md 28).
 func (s *Store) Owner(ctx context.Context, p Place) (owner uuid.UUID, err error) {

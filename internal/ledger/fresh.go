@@ -44,7 +44,7 @@ func Fresh(ctx context.Context, tx pgx.Tx, schema string, rows []Row) ([]bool, e
 	if err := s.makeMonths(ctx, tx, missing); err != nil {
 		return nil, err
 	}
-	result, err := tx.Query(ctx, s.in(sqlFresh), col(rows, func(r Row) uuid.UUID { return r.EID }),
+	result, err := tx.Query(ctx, s.in(sqlFresh), col(rows, func(r Row) [16]byte { return r.EID }),
 		col(rows, func(r Row) int64 { return r.Step }), col(rows, func(r Row) int64 { return r.Offset }),
 		col(rows, func(r Row) string { return r.Topic }), col(rows, func(r Row) int32 { return r.Partition }))
 	if err != nil {

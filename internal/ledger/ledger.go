@@ -88,6 +88,7 @@ func (s *Store) Timeline(ctx context.Context) (int32, error) {
 }
 
 // col is one column of rows, for unnest.
+// Ids are given as bytes: pgx takes a uuid.UUID through its text.
 func col[T, V any](rows []T, of func(T) V) []V {
 	out := make([]V, len(rows))
 	for i, r := range rows {

@@ -66,8 +66,8 @@ func Rewind(ctx context.Context, pool *pgxpool.Pool, schema string, p Place, nex
 // WriteEvidence keeps what a fenced owner had called, and how it ended. It needs no token, and
 // nothing is ever decided by its absence (protocol.md 32).
 func (s *Store) WriteEvidence(ctx context.Context, rows []Evidence) error {
-	_, err := s.pool.Exec(ctx, s.in(sqlEvidence), col(rows, func(e Evidence) uuid.UUID { return e.EID }),
-		col(rows, func(e Evidence) int64 { return e.Step }), col(rows, func(e Evidence) uuid.UUID { return e.Owner }),
+	_, err := s.pool.Exec(ctx, s.in(sqlEvidence), col(rows, func(e Evidence) [16]byte { return e.EID }),
+		col(rows, func(e Evidence) int64 { return e.Step }), col(rows, func(e Evidence) [16]byte { return e.Owner }),
 		col(rows, func(e Evidence) string { return clean(e.Outcome) }))
 	if err != nil {
 		return fmt.Errorf("writing evidence of calls: %w", err)

@@ -149,7 +149,7 @@ func (s *Store) Commit(ctx context.Context, t *Turn) (out Result, err error) {
 
 func (s *Store) compare(ctx context.Context, tx pgx.Tx, t *Turn, fates map[Place]Fate) error {
 	m := t.Moves
-	owners := col(m, func(m Move) uuid.UUID { return m.Owner })
+	owners := col(m, func(m Move) [16]byte { return m.Owner })
 	seqs := col(m, func(m Move) int64 { return m.Seq })
 	for _, m := range m {
 		fates[m.Place] = Fenced
@@ -183,8 +183,8 @@ func moved[T interface{ place() Place }](rows []T, fates map[Place]Fate) []T {
 func (s *Store) write(ctx context.Context, tx pgx.Tx, t *Turn, fates map[Place]Fate) error {
 	b := &pgx.Batch{}
 	if r := moved(t.Unclaims, fates); len(r) > 0 {
-		b.Queue(s.in(sqlUnclaim), col(r, func(u Unclaim) uuid.UUID { return u.EID }),
-			col(r, func(u Unclaim) int64 { return u.Step }), col(r, func(u Unclaim) uuid.UUID { return u.Owner }))
+		b.Queue(s.in(sqlUnclaim), col(r, func(u Unclaim) [16]byte { return u.EID }),
+			col(r, func(u Unclaim) int64 { return u.Step }), col(r, func(u Unclaim) [16]byte { return u.Owner }))
 	}
 	if r := moved(t.Ends, fates); len(r) > 0 {
 		s.queueEnds(b, r)
@@ -193,7 +193,7 @@ func (s *Store) write(ctx context.Context, tx pgx.Tx, t *Turn, fates map[Place]F
 		s.queueGuards(b, r)
 	}
 	if r := moved(t.Discards, fates); len(r) > 0 {
-		b.Queue(s.in(sqlDiscard), col(r, func(d Discard) uuid.UUID { return d.EID }))
+		b.Queue(s.in(sqlDiscard), col(r, func(d Discard) [16]byte { return d.EID }))
 	}
 	if r := moved(t.Freed, fates); len(r) > 0 {
 		b.Queue(s.in(sqlFree), topics(r), col(r, func(k KeyRef) string { return k.KeyID }))
@@ -231,16 +231,16 @@ func (s *Store) queueEnds(b *pgx.Batch, ends []End) {
 			r = append(r, e)
 		}
 	}
-	b.Queue(s.in(sqlEnd), col(r, func(e End) uuid.UUID { return e.EID }), col(r, func(e End) int64 { return e.Step }),
+	b.Queue(s.in(sqlEnd), col(r, func(e End) [16]byte { return e.EID }), col(r, func(e End) int64 { return e.Step }),
 		col(r, func(e End) int64 { return e.Pos }), topics(r), parts(r), col(r, func(e End) string { return e.KeyID }),
-		col(r, func(e End) uuid.UUID { return e.Owner }), col(r, func(e End) State { return e.State }),
+		col(r, func(e End) [16]byte { return e.Owner }), col(r, func(e End) State { return e.State }),
 		col(r, func(e End) string { return clean(e.Ref) }), col(r, func(e End) string { return clean(e.Line) }),
 		col(r, func(e End) bool { return e.Person }))
 }
 
 func (s *Store) queueGuards(b *pgx.Batch, r []Guard) {
 	b.Queue(s.in(sqlGuard), col(r, func(g Guard) string { return safe(g.Resource) }), col(r, func(g Guard) string { return safe(g.Name) }),
-		col(r, func(g Guard) int64 { return g.Revision }), col(r, func(g Guard) uuid.UUID { return g.EID }))
+		col(r, func(g Guard) int64 { return g.Revision }), col(r, func(g Guard) [16]byte { return g.EID }))
 }
 
 // highest keeps the highest revision of each facet: a statement may write a row once.
@@ -262,7 +262,7 @@ func highest(guards []Guard) []Guard {
 }
 
 func (s *Store) queueReadbacks(b *pgx.Batch, r []Readback) {
-	b.Queue(s.in(sqlReadback), col(r, func(x Readback) uuid.UUID { return x.EID }),
+	b.Queue(s.in(sqlReadback), col(r, func(x Readback) [16]byte { return x.EID }),
 		col(r, func(x Readback) int64 { return x.Step }), col(r, func(x Readback) time.Time { return x.Due }),
 		col(r, func(x Readback) int16 { return x.Round }), topics(r), parts(r), col(r, func(x Readback) int64 { return x.Pos }))
 	b.Queue(s.in(sqlReadbackOver))

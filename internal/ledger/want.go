@@ -97,8 +97,8 @@ func (s *Store) answer(ctx context.Context, tx pgx.Tx, wants []Want, out *Result
 		s.queueEnds(b, fresh)
 	}
 	if len(again) > 0 {
-		b.Queue(s.in(sqlReclaim), col(again, func(w Want) uuid.UUID { return w.EID }), col(again, func(w Want) int64 { return w.Step }),
-			col(again, func(w Want) uuid.UUID { return w.Owner }))
+		b.Queue(s.in(sqlReclaim), col(again, func(w Want) [16]byte { return w.EID }), col(again, func(w Want) int64 { return w.Step }),
+			col(again, func(w Want) [16]byte { return w.Owner }))
 	}
 	if guards = highest(guards); len(guards) > 0 {
 		s.queueGuards(b, guards)
@@ -138,7 +138,7 @@ func rule(w Want, f found) Answer {
 func (s *Store) find(ctx context.Context, tx pgx.Tx, wants []Want) ([]found, error) {
 	finds := make([]found, len(wants))
 	b := &pgx.Batch{}
-	b.Queue(s.in(sqlFind), col(wants, func(w Want) uuid.UUID { return w.EID }), col(wants, func(w Want) int64 { return w.Step }),
+	b.Queue(s.in(sqlFind), col(wants, func(w Want) [16]byte { return w.EID }), col(wants, func(w Want) int64 { return w.Step }),
 		col(wants, func(w Want) string { return safe(w.Facet.Resource) }), col(wants, func(w Want) string { return safe(w.Facet.Name) }),
 		col(wants, func(w Want) int64 { return w.Facet.Revision })).
 		Query(func(rows pgx.Rows) error {
