@@ -127,6 +127,9 @@ func union(list, more []string) []string {
 }
 
 func contactEvents(before, after producers.Facts) []event.Event {
+	if samePeople(before.Deal, after.Deal) {
+		return nil
+	}
 	was, gone := people(before.Deal)
 	is, keys := people(after.Deal)
 	var events []event.Event
@@ -153,6 +156,13 @@ func contactEvents(before, after producers.Facts) []event.Event {
 		}
 	}
 	return events
+}
+
+// samePeople is true where two states of a deal name the same people alike: most changes are of a
+// price, a date or a status.
+func samePeople(a, b *event.Deal) bool {
+	return a != nil && b != nil && a.Gone == b.Gone && primaryAgent(a.Agents) == primaryAgent(b.Agents) &&
+		slices.EqualFunc(a.Participants, b.Participants, sameParticipant)
 }
 
 func contactEvent(p person, dealKey string, changed []string, removed bool) *event.ContactChanged {

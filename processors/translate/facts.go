@@ -10,18 +10,23 @@ import (
 	"conveyance/avro/event"
 	"conveyance/avro/topic"
 	"conveyance/internal/stream"
+	"conveyance/internal/tenant"
 	"conveyance/internal/verdict"
 	"conveyance/producers"
 )
 
 // facts maps a snapshot and fills the keys that a vendor cannot know. An error parks: a broken
 // contract under the path that broke. A panic of the mapper is the mapper's fault, and parks as well.
-func facts(m producers.Mapper, s event.VendorSnapshot, tenantKey []byte) (f producers.Facts, err error) {
+// Fields that the account's settings say are renamed have their old names before it is asked.
+func facts(m producers.Mapper, s event.VendorSnapshot, who tenant.Tenant) (f producers.Facts, err error) {
 	defer func() {
 		if p := recover(); p != nil { // its value may hold anything, so only its type is told
 			err = verdict.Parked("mapping panicked", fmt.Errorf("mapping %s: panic of type %T", s.Resource.Key(), p))
 		}
 	}()
+	if a, ok := who.Account(s.Resource.Vendor, s.Resource.Account); ok {
+		s = producers.Renamed(s, producers.Aliases(a.Settings))
+	}
 	f, err = m.Map(s)
 	if err != nil {
 		cause := "contract broken"
@@ -30,7 +35,7 @@ func facts(m producers.Mapper, s event.VendorSnapshot, tenantKey []byte) (f prod
 		}
 		return f, verdict.Parked(cause, fmt.Errorf("mapping %s: %w", s.Resource.Key(), err))
 	}
-	stamp(&f, s.Resource.Key(), tenantKey)
+	stamp(&f, s.Resource.Key(), who.PseudonymKey)
 	return f, nil
 }
 
