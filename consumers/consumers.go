@@ -1,6 +1,6 @@
 // Package consumers is everything the bus knows of destinations: one folder per destination, and
 // here what such a folder offers and how the engine runs it. A destination's folder names no topic,
-// group, offset or goroutine, and imports no stage; register.go lists the destinations.
+// group, offset or goroutine, and imports no stage; register/ lists the destinations.
 package consumers
 
 import (
@@ -47,7 +47,7 @@ type Projection interface {
 type Destination struct {
 	Name       string // folder, consumer group, Postgres schema, log field, metric label
 	Vendor     string // whose accounts an Adapter uses; empty for a Projection
-	Topics     []string
+	Topics     []string // without prefix; the register says them
 	Adapter    func(Deps) (Adapter, error)
 	Projection func(Deps) (Projection, error)
 	Migrations fs.FS // of the destination's own schema; {schema} stands for it

@@ -1,8 +1,8 @@
 // Package followupboss keeps a brokerage's clients and deals in Follow Up Boss, a CRM without
 // idempotency keys: every write is of class C, and is read back where its outcome is unknown.
 //
-// People come from contacts.v1 alone and only from the brokerage's own side of a deal; a deal waits
-// for the people it needs. What people in the CRM entered is never deleted: names are filled where
+// People come from the events of contacts alone, and only from the brokerage's own side of a deal; a
+// deal waits for the people it needs. What people in the CRM entered is never deleted: names are filled where
 // empty, e-mails and phones are added, a deal loses only those whom we put on it. A record in the
 // CRM's trash, and a deal that was deleted there, are left alone. POST /events, which writes to the
 // client, is used only where the tenant's settings say so.
@@ -18,7 +18,6 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"conveyance/avro/event"
-	"conveyance/avro/topic"
 	"conveyance/consumers"
 	"conveyance/internal/ledger"
 	"conveyance/internal/postgres"
@@ -42,10 +41,10 @@ var (
 // Migrations of the tables of links.
 func Migrations() fs.FS { return postgres.Sub(migrations, "migrations") }
 
-// Destination is this folder's line of the register.
+// Destination is what this folder offers; the register adds what it reads.
 func Destination() consumers.Destination {
 	return consumers.Destination{
-		Name: Name, Vendor: Name, Topics: []string{topic.Deals, topic.Contacts}, Migrations: Migrations(),
+		Name: Name, Vendor: Name, Migrations: Migrations(),
 		Adapter:        func(d consumers.Deps) (consumers.Adapter, error) { return New(d.Pool, d.Schema, d.HTTP), nil },
 		SettingsSchema: slices.Clone(settingsSchema), AccountSchema: slices.Clone(accountSchema),
 		Checker: func(d consumers.Deps) tenant.Checker { return New(d.Pool, d.Schema, d.HTTP) },

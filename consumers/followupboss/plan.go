@@ -118,8 +118,8 @@ func (a *Adapter) planStatus(
 }
 
 // clients are the deal's clients who can be reached, with their people in the CRM. Where wait is
-// set it holds for the first whom contacts.v1 has yet to make; it made nobody for a deal from before
-// go-live, so that such a deal waits for nobody.
+// set it holds for the first whom the events of contacts have yet to make; they made nobody for a deal
+// from before go-live, so that such a deal waits for nobody.
 func (a *Adapter) clients(ctx context.Context, t tenant.Tenant, d *event.Deal, wait bool) ([]client, error) {
 	account, _ := t.Account(Name, t.Adapters[Name].Account)
 	var out []client

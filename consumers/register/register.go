@@ -5,20 +5,34 @@ package register
 import (
 	"fmt"
 
+	"conveyance/avro/topic"
 	"conveyance/consumers"
 	"conveyance/consumers/followupboss"
 	"conveyance/consumers/timeline"
 	"conveyance/consumers/warehouse"
 )
 
-// Destinations returns every destination; vendors are the sources whose topics the timeline reads.
-// Two of one name are an error, as is a line without its parts.
+// Destinations returns every destination with the topics that it reads; vendors are the sources
+// whose snapshots there are. Two of one name are an error, as is a line without its parts.
 func Destinations(vendors ...string) ([]consumers.Destination, error) {
 	return build(
-		followupboss.Destination(),
-		warehouse.Destination(),
-		timeline.Destination(vendors...),
+		reads(followupboss.Destination(), topic.Deals, topic.Contacts),
+		reads(warehouse.Destination(), topic.Deals, topic.Contacts),
+		reads(timeline.Destination(), append(snapshots(vendors), topic.Deals, topic.Contacts)...),
 	)
+}
+
+func reads(d consumers.Destination, topics ...string) consumers.Destination {
+	d.Topics = topics
+	return d
+}
+
+func snapshots(vendors []string) []string {
+	names := make([]string, len(vendors))
+	for i, v := range vendors {
+		names[i] = topic.Snapshots(v)
+	}
+	return names
 }
 
 func build(lines ...consumers.Destination) ([]consumers.Destination, error) {

@@ -82,12 +82,13 @@ func holds(t *testing.T, dir, pattern string) bool {
 
 func TestAWrongLineIsAnErrorAtStart(t *testing.T) {
 	t.Parallel()
-	_, err := build(warehouse.Destination(), warehouse.Destination())
+	one := reads(warehouse.Destination(), "deals.v1")
+	_, err := build(one, one)
 	require.ErrorContains(t, err, "two destinations of the register are named warehouse")
 	_, err = build(consumers.Destination{Name: "x"})
 	require.ErrorContains(t, err, "lacks its name, topics or migrations")
-	both := followupboss.Destination()
-	both.Projection = warehouse.Destination().Projection
+	both := reads(followupboss.Destination(), "deals.v1")
+	both.Projection = one.Projection
 	_, err = build(both)
 	require.ErrorContains(t, err, "neither an adapter nor a projection, or both")
 }

@@ -17,7 +17,6 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"conveyance/avro/event"
-	"conveyance/avro/topic"
 	"conveyance/consumers"
 	"conveyance/internal/postgres"
 )
@@ -39,14 +38,10 @@ var migrations embed.FS
 // Migrations of the timeline's tables.
 func Migrations() fs.FS { return postgres.Sub(migrations, "migrations") }
 
-// Destination is this folder's line of the register, for a set of vendors.
-func Destination(vendors ...string) consumers.Destination {
-	topics := []string{topic.Deals, topic.Contacts}
-	for _, v := range vendors {
-		topics = append(topics, topic.Snapshots(v))
-	}
+// Destination is what this folder offers; the register adds what it reads.
+func Destination() consumers.Destination {
 	return consumers.Destination{
-		Name: Name, Topics: topics, Migrations: Migrations(),
+		Name: Name, Migrations: Migrations(),
 		Projection: func(d consumers.Deps) (consumers.Projection, error) { return New(d.Schema), nil },
 	}
 }

@@ -1,5 +1,5 @@
 // Package warehouse keeps deals, their people, money and status history as tables for people who
-// write SQL; the migrations describe every column. It projects deals.v1 and contacts.v1.
+// write SQL; the migrations describe every column. It projects events of deals and contacts.
 //
 // A row moves only to a higher revision of its record, whatever order and however often events
 // come; a deal's participants, agents and split are replaced as a whole, and only together with it.
@@ -17,7 +17,6 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
-	"conveyance/avro/topic"
 	"conveyance/consumers"
 	"conveyance/internal/postgres"
 )
@@ -31,10 +30,10 @@ var migrations embed.FS
 // Migrations of the warehouse's tables.
 func Migrations() fs.FS { return postgres.Sub(migrations, "migrations") }
 
-// Destination is this folder's line of the register.
+// Destination is what this folder offers; the register adds what it reads.
 func Destination() consumers.Destination {
 	return consumers.Destination{
-		Name: Name, Topics: []string{topic.Deals, topic.Contacts}, Migrations: Migrations(),
+		Name: Name, Migrations: Migrations(),
 		Projection: func(d consumers.Deps) (consumers.Projection, error) { return New(d.Schema), nil },
 	}
 }
