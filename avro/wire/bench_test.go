@@ -104,7 +104,9 @@ func BenchmarkEncode(b *testing.B) {
 
 func BenchmarkWalk(b *testing.B) {
 	x := newBench(b, event.TypeDealChanged)
-	p := x.codec.encoders[x.typ].program
+	e, err := x.codec.encoder(x.typ)
+	require.NoError(b, err)
+	p := e.program
 	b.ReportAllocs()
 	b.ResetTimer()
 	for i := range b.N {

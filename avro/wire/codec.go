@@ -104,9 +104,12 @@ func (c *Codec) decoderOf(text string) *decoder {
 		return &decoder{err: fmt.Errorf("%w: writer's schema cannot be parsed: %w", ErrPoison, err)}
 	}
 	typ := event.Type(w.Name())
-	e, ok := c.encoders[typ]
-	if !ok || w.Namespace() != schema.Namespace {
+	if _, ok := event.New(typ); !ok || w.Namespace() != schema.Namespace {
 		return &decoder{err: fmt.Errorf("%w: %s", ErrUnknownType, w.FullName())}
+	}
+	e, err := c.encoder(typ)
+	if err != nil {
+		return &decoder{err: fmt.Errorf("%w: %w", ErrPoison, err)}
 	}
 	p, err := compile(w)
 	if err != nil {

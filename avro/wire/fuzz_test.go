@@ -23,7 +23,9 @@ func FuzzDecode(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, which uint8, body []byte) {
 		typ := event.Types()[int(which)%len(event.Types())]
-		id, err := c.source.id(t.Context(), "", c.encoders[typ].text)
+		e, err := c.encoder(typ)
+		require.NoError(t, err)
+		id, err := c.source.id(t.Context(), "", e.text)
 		require.NoError(t, err)
 		value := append(appendFrame(nil, id), body...)
 		if !agree(t, c, oracles[typ], typ, value) {

@@ -47,9 +47,9 @@ type Config struct {
 type Codec struct {
 	prefix   string
 	source   source
-	encoders map[event.Type]*encoder // one per type of this build, never changed
-	ids      cow[slot, uint32]       // what AppendEncode frames with
-	decoders cow[uint32, *decoder]   // by writer id
+	encoders cow[event.Type, *encoder]
+	ids      cow[slot, uint32]     // what AppendEncode frames with
+	decoders cow[uint32, *decoder] // by writer id
 }
 
 // source is where ids and texts of schemas come from: the registry, or the embedded texts.
@@ -69,24 +69,14 @@ type slot struct {
 // New returns a codec. It makes no call: the registry is asked when an id is first needed. It fails
 // for a URL that is none and for a cache file that exists and cannot be read.
 func New(cfg Config) (*Codec, error) {
-	c := &Codec{prefix: cfg.Prefix, encoders: map[event.Type]*encoder{}}
-	for name, text := range schema.All() {
-		e, err := newEncoder(event.Type(name), text)
-		if err != nil {
-			return nil, fmt.Errorf("compiling the schema of %s: %w", name, err)
-		}
-		c.encoders[event.Type(name)] = e
-	}
 	if cfg.Registry == "" {
-		c.source = newEmbedded()
-		return c, nil
+		return &Codec{prefix: cfg.Prefix, source: newEmbedded()}, nil
 	}
 	r, err := newRemote(cfg)
 	if err != nil {
 		return nil, err
 	}
-	c.source = r
-	return c, nil
+	return &Codec{prefix: cfg.Prefix, source: r}, nil
 }
 
 // AppendEncode appends m, framed for a topic (without prefix), to dst. The schema id is the
@@ -98,14 +88,13 @@ func (c *Codec) AppendEncode(ctx context.Context, dst []byte, topic string, m ev
 	if m == nil {
 		return dst, fmt.Errorf("%w: no message for topic %s", ErrUnencodable, topic)
 	}
-	e, ok := c.encoders[m.Type()]
-	if !ok {
-		return dst, fmt.Errorf("%w: this build has no schema of %s", ErrUnencodable, m.Type())
+	e, err := c.encoder(m.Type())
+	if err != nil {
+		return dst, fmt.Errorf("%w: %w", ErrUnencodable, err)
 	}
 	at := slot{topic: topic, typ: m.Type()}
 	id, ok := c.ids.get(at)
 	if !ok {
-		var err error
 		if id, err = c.source.id(ctx, Subject(c.prefix, topic, at.typ), e.text); err != nil {
 			return dst, fmt.Errorf("asking for the schema id of %s on %s: %w", at.typ, topic, err)
 		}
@@ -136,6 +125,24 @@ func (c *Codec) Decode(ctx context.Context, value []byte) (event.Message, error)
 		return nil, fmt.Errorf("decoding by schema %d: %w", id, err)
 	}
 	return m, nil
+}
+
+// encoder returns the one encoder of a type, made when it is first needed: a process handles a few
+// types of all.
+func (c *Codec) encoder(t event.Type) (*encoder, error) {
+	if e, ok := c.encoders.get(t); ok {
+		return e, nil
+	}
+	text, ok := schema.All()[string(t)]
+	if !ok {
+		return nil, fmt.Errorf("this build has no schema of %s", t)
+	}
+	e, err := newEncoder(t, text)
+	if err != nil {
+		return nil, fmt.Errorf("compiling the schema of %s: %w", t, err)
+	}
+	c.encoders.put(t, e)
+	return e, nil
 }
 
 // Subject returns the registry's subject of a type on a topic (without prefix): topic and full
