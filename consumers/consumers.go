@@ -45,8 +45,8 @@ type Projection interface {
 
 // Destination is one line of the register: an Adapter or a Projection.
 type Destination struct {
-	Name       string // folder, consumer group, Postgres schema, log field, metric label
-	Vendor     string // whose accounts an Adapter uses; empty for a Projection
+	Name       string   // folder, consumer group, Postgres schema, log field, metric label
+	Vendor     string   // whose accounts an Adapter uses; empty for a Projection
 	Topics     []string // without prefix; the register says them
 	Adapter    func(Deps) (Adapter, error)
 	Projection func(Deps) (Projection, error)

@@ -2,10 +2,10 @@
 // idempotency keys: every write is of class C, and is read back where its outcome is unknown.
 //
 // People come from the events of contacts alone, and only from the brokerage's own side of a deal; a
-// deal waits for the people it needs. What people in the CRM entered is never deleted: names are filled where
-// empty, e-mails and phones are added, a deal loses only those whom we put on it. A record in the
-// CRM's trash, and a deal that was deleted there, are left alone. POST /events, which writes to the
-// client, is used only where the tenant's settings say so.
+// deal waits for the people it needs. What people in the CRM entered is never deleted: names are
+// filled where empty, e-mails and phones are added, a deal loses only those whom we put on it. A
+// person in the CRM's trash, and a deal that was deleted there, are left alone. POST /events, which
+// writes to the client, is used only where the tenant's settings say so.
 package followupboss
 
 import (
