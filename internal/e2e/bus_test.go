@@ -168,13 +168,30 @@ func pause(ctx context.Context, d time.Duration) {
 // story begins a story at the simulated vendors.
 func (b *bus) story(ctx context.Context, seed int64, deals, perSecond int) {
 	b.t.Helper()
-	body := fmt.Sprintf(`{"seed":%d,"deals":%d,"per_second":%d}`, seed, deals, perSecond)
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, b.info.Sandbox+"/_control/story", strings.NewReader(body))
+	b.control(ctx, http.MethodPost, "/story", fmt.Sprintf(`{"seed":%d,"deals":%d,"per_second":%d}`, seed, deals, perSecond), nil)
+}
+
+// control makes a call to the simulated vendors' control, and reads the answer where into is not nil.
+func (b *bus) control(ctx context.Context, method, path, body string, into any) {
+	b.t.Helper()
+	req, err := http.NewRequestWithContext(ctx, method, b.info.Sandbox+"/_control"+path, strings.NewReader(body))
 	require.NoError(b.t, err)
 	resp, err := http.DefaultClient.Do(req)
 	require.NoError(b.t, err)
-	require.NoError(b.t, resp.Body.Close())
-	require.Equal(b.t, http.StatusAccepted, resp.StatusCode)
+	defer func() { _ = resp.Body.Close() }()
+	require.Less(b.t, resp.StatusCode, http.StatusMultipleChoices, "%s %s", method, path)
+	if into != nil {
+		require.NoError(b.t, json.NewDecoder(resp.Body).Decode(into))
+	}
+}
+
+// command runs one of the operators' commands and returns what it prints.
+func (b *bus) command(ctx context.Context, args ...string) string {
+	b.t.Helper()
+	cmd := exec.CommandContext(ctx, b.exe, append(args, "--dir", b.dir)...)
+	out, err := cmd.CombinedOutput()
+	require.NoError(b.t, err, "conveyance %s: %s", strings.Join(args, " "), out)
+	return string(out)
 }
 
 // told is true once every story is over.

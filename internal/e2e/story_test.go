@@ -1,7 +1,9 @@
 package e2e
 
 import (
+	"context"
 	"math/rand/v2"
+	"net/http"
 	"os"
 	"strconv"
 	"strings"
@@ -49,6 +51,7 @@ func TestStoryUnderKillsAndZombiesEndsAsTruthSays(t *testing.T) {
 	}
 	s := sized(t)
 	b := start(t)
+	b.weather(t.Context())
 	b.story(t.Context(), s.seed, s.deals, 50)
 	r := rand.New(rand.NewPCG(uint64(s.seed), 1))
 	kills, zombies := 0, 0
@@ -72,6 +75,31 @@ func TestStoryUnderKillsAndZombiesEndsAsTruthSays(t *testing.T) {
 	t.Logf("%s after %d kills and %d zombies of seed %d", v, kills, zombies, s.seed)
 	require.True(t, v.Clean(), "%s", findings(v))
 	require.NotZero(t, v.Effects)
+}
+
+// weather is what vendors do on a bad day: answers that come after the time-out, broken connections,
+// half answers, errors, limits.
+func (b *bus) weather(ctx context.Context) {
+	b.t.Helper()
+	for vendor, faults := range map[string][]string{
+		"followupboss": {
+			`{"match":"POST /v1/people*","times":8,"fault":"late:1"}`,
+			`{"match":"POST /v1/deals*","times":8,"fault":"late:1"}`,
+			`{"match":"PUT /v1/*","times":8,"fault":"late:1"}`,
+			`{"match":"POST /v1/*","times":6,"fault":"reset"}`,
+			`{"match":"GET /v1/*","times":10,"fault":"status:503"}`,
+			`{"times":6,"fault":"retry-after:1"}`,
+		},
+		"skyslope": {
+			`{"match":"GET /api/files*","times":3,"fault":"truncate"}`,
+			`{"match":"GET /api/files*","times":3,"fault":"status:500"}`,
+			`{"match":"GET /api/files*","times":2,"fault":"reset"}`,
+		},
+	} {
+		for _, f := range faults {
+			b.control(ctx, http.MethodPost, "/"+vendor+"/faults", f, nil)
+		}
+	}
 }
 
 // findings are the first of each sort, for a person.
