@@ -7,22 +7,11 @@ import (
 	"sync"
 	"time"
 
-	"github.com/jackc/pgx/v5"
-
 	"conveyance/avro/event"
 	"conveyance/internal/observe"
 	"conveyance/internal/postgres"
-	"conveyance/internal/stream"
 	"conveyance/internal/tenant"
-	"conveyance/internal/verdict"
 	"conveyance/producers"
-)
-
-const (
-	// chunkRecords and chunkBytes bound what a poll has in hand: whichever comes first is published
-	// and recorded. 200 rows are where unnest gains little more; 8 MiB are two of the largest snapshots.
-	chunkRecords = 200
-	chunkBytes   = 8 << 20
 )
 
 var errLeaseLost = errors.New("another poller has the account")
@@ -98,17 +87,29 @@ func (f *Fetch) renew(ctx context.Context, l lease) error {
 			return nil
 		case <-tick.C:
 		}
-		until := f.cfg.Now().Add(pollLease)
-		tag, err := f.store.pool.Exec(ctx, postgres.In(f.store.schema, sqlRenew), l.key(), l.owner, until)
-		switch {
+		switch err := f.extend(ctx, l); {
 		case ctx.Err() != nil:
 			return nil
+		case errors.Is(err, errLeaseLost):
+			return err
 		case err != nil:
 			f.log.Warn("poll.renew", observe.Account(l.key()), observe.Err(err))
-		case tag.RowsAffected() == 0:
-			return errLeaseLost
 		}
 	}
+}
+
+func (f *Fetch) extend(ctx context.Context, l lease) error {
+	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
+	defer cancel()
+	until := f.cfg.Now().Add(pollLease)
+	tag, err := f.store.pool.Exec(ctx, postgres.In(f.store.schema, sqlRenew), l.key(), l.owner, until)
+	if err != nil {
+		return fmt.Errorf("renewing the lease of %s: %w", l.key(), postgres.Classify(err))
+	}
+	if tag.RowsAffected() == 0 {
+		return errLeaseLost
+	}
+	return nil
 }
 
 // moved stores the cursor, where the lease is still this poll's.
@@ -146,7 +147,7 @@ func (f *Fetch) notPolled(ctx context.Context, l lease, err error) (outcome stri
 	var due *time.Time
 	switch {
 	case end.hold != nil:
-		due = &end.hold.until
+		due, end.cause, end.detail = &end.hold.until, end.hold.cause, end.hold.detail
 		if err := f.hold(ctx, *end.hold); err != nil {
 			f.log.Warn("poll.hold", observe.Account(l.key()), observe.Err(err))
 		}
@@ -164,82 +165,4 @@ func (f *Fetch) notPolled(ctx context.Context, l lease, err error) (outcome stri
 		f.log.Warn("poll.settle", observe.Account(l.key()), observe.Err(err)) // its lease ends by itself
 	}
 	return end.outcome, end.stalled
-}
-
-// sink takes what a poll yields, chunk by chunk.
-type sink struct {
-	f     *Fetch
-	who   account
-	lane  lane
-	facts []event.VendorSnapshot
-	hints []hint
-	bytes int
-	err   error // the first; nothing is taken after it
-}
-
-func (s *sink) yield(ctx context.Context, c producers.Change) error {
-	if s.err != nil {
-		return s.err
-	}
-	if accountOf(c.Resource) != s.who || (c.Fact != nil && c.Fact.Resource != c.Resource) {
-		s.err = verdict.Parked("vendor's folder yielded another account's record",
-			fmt.Errorf("polling %s, got %s", s.who.key(), c.Resource.Key()))
-		return s.err
-	}
-	if c.Fact == nil {
-		s.hints = append(s.hints, hint{resource: c.Resource, lane: s.lane, wanted: c.Version, by: "poll"})
-	} else {
-		fact := *c.Fact
-		fact.Lane = s.lane.String()
-		s.facts = append(s.facts, fact)
-		s.bytes += snapshotBytes(&fact)
-	}
-	if len(s.facts)+len(s.hints) >= chunkRecords || s.bytes >= chunkBytes {
-		return s.flush(ctx)
-	}
-	return nil
-}
-
-// flush starts the facts, publishes them, and records them and the hints in one transaction.
-func (s *sink) flush(ctx context.Context) error {
-	if s.err == nil {
-		s.err = s.pass(ctx)
-	}
-	s.facts, s.hints, s.bytes = nil, nil, 0
-	return s.err
-}
-
-func (s *sink) pass(ctx context.Context) error {
-	in, err := s.f.begin(ctx, s.facts, "poll")
-	if err != nil {
-		return err
-	}
-	if len(in.begun) > 0 {
-		outs := make([]stream.Out, len(in.begun))
-		for i, b := range in.begun {
-			outs[i] = out(b)
-		}
-		if err := s.f.publish.Publish(ctx, outs...); err != nil {
-			return fmt.Errorf("publishing %d records: %w", len(outs), err)
-		}
-	}
-	hints := append(s.hints, in.hints...)
-	if len(in.begun)+len(hints) == 0 {
-		return nil
-	}
-	now := s.f.cfg.Now()
-	err = postgres.Tx(ctx, s.f.store.pool, func(tx pgx.Tx) error {
-		if err := s.f.store.finish(ctx, tx, in.begun); err != nil {
-			return err
-		}
-		return s.f.store.mark(ctx, tx, hints, now)
-	})
-	if err != nil {
-		return fmt.Errorf("recording a chunk of %s: %w", s.who.key(), err)
-	}
-	s.f.metrics.came(s.who.vendor, in)
-	if len(hints) > 0 {
-		s.f.wakeWorkers()
-	}
-	return nil
 }
