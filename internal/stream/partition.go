@@ -20,8 +20,8 @@ import (
 )
 
 const (
-	// inboxRecords and inboxBytes are what a partition holds fetched and not yet taken; beyond, its
-	// fetching pauses. A pause throws the client's own buffer away, so it must be rare.
+	// inboxRecords and inboxBytes are what a partition holds fetched and not yet taken; beyond, the
+	// poll loop waits for it, and after pauseAfter pauses it.
 	inboxRecords = 2000
 	inboxBytes   = 1 << 20
 	// takeBytes bounds one batch beside its count: 500 snapshots of 4 MiB would not fit a process.
@@ -54,7 +54,7 @@ type partition struct {
 	mu      sync.Mutex
 	inbox   []*kgo.Record
 	bytes   int
-	full    bool              // fetching is paused until the lane has taken some
+	paused  bool              // fetching is paused until the lane has taken some
 	stalls  map[string]string // who waits for the world, and for what
 	wishes  []ledger.Wish
 	foreign map[string][]ledger.ID // effects under way in no lane of ours, by key (protocol.md 3)
@@ -95,7 +95,7 @@ func (p *partition) leaving() bool {
 	}
 }
 
-// push takes fetched records in, and pauses the fetching where the lane is behind.
+// push takes fetched records in.
 func (p *partition) push(f kgo.FetchPartition) {
 	p.high.Store(f.HighWatermark)
 	if len(f.Records) == 0 {
@@ -106,12 +106,27 @@ func (p *partition) push(f kgo.FetchPartition) {
 	for _, r := range f.Records {
 		p.bytes += len(r.Value)
 	}
-	if !p.full && (len(p.inbox) > inboxRecords || p.bytes > inboxBytes) {
-		p.full = true
-		p.s.cl.PauseFetchPartitions(p.kafka())
-	}
 	p.mu.Unlock()
 	p.nudge()
+}
+
+// full is true where the lane is behind what is fetched, and the fetching goes on.
+func (p *partition) full() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return !p.paused && p.over()
+}
+
+func (p *partition) over() bool { return len(p.inbox) > inboxRecords || p.bytes > inboxBytes }
+
+// pause stops the fetching until the lane has taken most of what there is.
+func (p *partition) pause() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.over() {
+		p.paused = true
+		p.s.cl.PauseFetchPartitions(p.kafka())
+	}
 }
 
 func (p *partition) kafka() map[string][]int32 {
@@ -128,10 +143,14 @@ func (p *partition) take(n int) []*kgo.Record {
 		i++
 	}
 	taken := p.inbox[:i:i]
+	was := p.over()
 	p.inbox = p.inbox[i:]
 	p.bytes -= size
-	if p.full && len(p.inbox) < inboxRecords/4 && p.bytes < inboxBytes/4 {
-		p.full = false
+	if was && !p.over() {
+		p.s.eased()
+	}
+	if p.paused && len(p.inbox) < inboxRecords/4 && p.bytes < inboxBytes/4 {
+		p.paused = false
 		if p.stalls[stallLog] == "" {
 			p.s.cl.ResumeFetchPartitions(p.kafka())
 		}

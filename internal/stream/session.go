@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"slices"
 	"sync"
 	"time"
 
@@ -21,8 +22,17 @@ import (
 const (
 	// fetchBytes and fetchPartitionBytes keep what a client holds unpolled small: a process has
 	// 128 MiB. Kafka gives at least one record, whatever its size.
-	fetchBytes          = 4 << 20
+	fetchBytes          = 2 << 20
 	fetchPartitionBytes = 512 << 10
+	// fetchesMax times fetchBytes is what may lie around. Every broker with partitions of the group
+	// beyond it waits for its turn, up to fetchWait.
+	fetchesMax = 4
+	// fetchWait is how long a broker without news keeps a fetch open; a partition that is resumed
+	// meanwhile waits for it.
+	fetchWait = 500 * time.Millisecond
+	// pauseAfter is how long the poll loop waits for a partition that is behind before it goes on
+	// without it. A pause throws away what the client holds of it, so it must be rare.
+	pauseAfter = 100 * time.Millisecond
 	// metadataAge is how long a topic that is made later stays unseen.
 	metadataAge = time.Minute
 	// pollRecords bounds one poll, so that no partition is kept waiting behind another's backlog.
@@ -51,12 +61,13 @@ type session struct {
 	parts   map[ledger.Place]*partition
 	pending []*partition       // claimed, not yet let through by the poll loop
 	wake    context.CancelFunc // ends the poll under way
+	room    chan struct{}      // a partition has caught up with what is fetched
 	work    sync.WaitGroup
 }
 
 func (e *Engine) open(ctx context.Context) (*session, error) {
 	hard, kill := context.WithCancel(context.WithoutCancel(ctx))
-	s := &session{e: e, opened: make(chan struct{}), hard: hard, kill: kill, enc: encoder{codec: e.deps.Codec, prefix: e.cfg.Prefix}, parts: map[ledger.Place]*partition{}}
+	s := &session{e: e, opened: make(chan struct{}), hard: hard, kill: kill, enc: encoder{codec: e.deps.Codec, prefix: e.cfg.Prefix}, parts: map[ledger.Place]*partition{}, room: make(chan struct{}, 1)}
 	var topics []string
 	for _, t := range e.cfg.Topics {
 		topics = append(topics, e.cfg.Prefix+t)
@@ -75,7 +86,8 @@ func (e *Engine) open(ctx context.Context) (*session, error) {
 		kgo.FetchIsolationLevel(kgo.ReadCommitted()), // what a foreign producer took back never was
 		kgo.FetchMaxBytes(fetchBytes),
 		kgo.FetchMaxPartitionBytes(fetchPartitionBytes),
-		kgo.MaxConcurrentFetches(2),       // times fetchBytes is what may lie around
+		kgo.MaxConcurrentFetches(fetchesMax),
+		kgo.FetchMaxWait(fetchWait),
 		kgo.AdjustFetchOffsetsFn(s.claim), // the claim; before the first fetch, after every assignment
 		kgo.OnPartitionsAssigned(func(_ context.Context, _ *kgo.Client, added map[string][]int32) {
 			if len(added) == 0 {
@@ -174,6 +186,39 @@ func (s *session) poll(ctx context.Context) {
 				p.push(f.FetchPartition)
 			}
 		})
+		s.ease(ctx)
+	}
+}
+
+// ease waits a moment for partitions that are behind what is fetched. Those that stay behind are
+// paused, so that they keep no other waiting.
+func (s *session) ease(ctx context.Context) {
+	var limit <-chan time.Time
+	for {
+		full := slices.DeleteFunc(s.all(), func(p *partition) bool { return !p.full() })
+		if len(full) == 0 {
+			return
+		}
+		if limit == nil {
+			limit = time.After(pauseAfter)
+		}
+		select {
+		case <-s.room:
+		case <-limit:
+			for _, p := range full {
+				p.pause()
+			}
+			return
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+func (s *session) eased() {
+	select {
+	case s.room <- struct{}{}:
+	default:
 	}
 }
 
