@@ -60,10 +60,15 @@ func isLabel(s string) bool {
 }
 
 func notLocal(r rune) bool {
+	if 'a' <= r && r <= 'z' || '0' <= r && r <= '9' || r == '.' {
+		return false // what nearly all are made of
+	}
 	return r == '@' || r == '"' || r == '(' || r == ')' || r == '\\' || r == ':' || isSeparator(r) || !unicode.IsGraphic(r)
 }
 
-func notHost(r rune) bool { return r != '-' && !unicode.IsLetter(r) && !unicode.IsDigit(r) }
+func notHost(r rune) bool {
+	return ('a' > r || r > 'z') && r != '-' && !unicode.IsLetter(r) && !unicode.IsDigit(r)
+}
 
 // Phone returns a telephone number as E.164 where it can be read as one, with the United States as
 // its country where it names none, else as it is written; empty where it has too few digits to be a

@@ -162,7 +162,7 @@ func TestContactsWithoutAddressAreNamedByTheirPlace(t *testing.T) {
 		},
 		Commission: &event.Commission{Split: []event.Payee{{Name: "Office"}, {PayeeKey: "a"}}},
 	}}
-	stamp(&f, "resource", []byte("key"))
+	stamp(&f, "resource", []byte("key"), nil)
 	keys := map[string]bool{}
 	for _, p := range f.Deal.Participants {
 		require.Len(t, p.Contact.ContactKey, 22)

@@ -18,7 +18,8 @@ import (
 // facts maps a snapshot and fills the keys that a vendor cannot know. An error parks: a broken
 // contract under the path that broke. A panic of the mapper is the mapper's fault, and parks as well.
 // Fields that the account's settings say are renamed have their old names before it is asked.
-func facts(m producers.Mapper, s event.VendorSnapshot, who tenant.Tenant) (f producers.Facts, err error) {
+// known is the deal before, or nil.
+func facts(m producers.Mapper, s event.VendorSnapshot, who tenant.Tenant, known *event.Deal) (f producers.Facts, err error) {
 	defer func() {
 		if p := recover(); p != nil { // its value may hold anything, so only its type is told
 			err = verdict.Parked("mapping panicked", fmt.Errorf("mapping %s: panic of type %T", s.Resource.Key(), p))
@@ -35,29 +36,19 @@ func facts(m producers.Mapper, s event.VendorSnapshot, who tenant.Tenant) (f pro
 		}
 		return f, verdict.Parked(cause, fmt.Errorf("mapping %s: %w", s.Resource.Key(), err))
 	}
-	stamp(&f, s.Resource.Key(), who.PseudonymKey)
+	stamp(&f, s.Resource.Key(), who.PseudonymKey, known)
 	return f, nil
 }
 
 // stamp fills the keys of the deal, of everybody in it, and of payees whom the vendor gives no id.
-func stamp(f *producers.Facts, resource string, tenantKey []byte) {
-	places := map[string]int{}
-	key := func(c *event.Contact, role string) {
-		fallback := ""
-		if len(c.Emails) == 0 && len(c.Phones) == 0 {
-			where := c.SourceKey
-			if where == "" {
-				where = "#" + strconv.Itoa(places[role])
-				places[role]++
-			}
-			fallback = resource + "/" + role + "/" + where
-		}
-		c.ContactKey = event.ContactKey(tenantKey, *c, fallback)
-	}
+// known is the record before, whose keys are taken over rather than made again; nil for none.
+func stamp(f *producers.Facts, resource string, tenantKey []byte, known *event.Deal) {
+	k := keys{resource: resource, tenantKey: tenantKey, known: known}
 	if d := f.Deal; d != nil {
 		d.DealKey = resource
 		for i := range d.Participants {
-			key(&d.Participants[i].Contact, string(d.Participants[i].Role))
+			p := &d.Participants[i]
+			p.Contact.ContactKey = k.contact(&p.Contact, string(p.Role))
 		}
 		if d.Commission != nil {
 			for i := range d.Commission.Split {
@@ -68,8 +59,56 @@ func stamp(f *producers.Facts, resource string, tenantKey []byte) {
 		}
 	}
 	for i := range f.Signatures {
-		key(&f.Signatures[i].Signer, "signer")
+		c := &f.Signatures[i].Signer
+		c.ContactKey = k.contact(c, "signer")
 	}
+}
+
+// keys makes the contact keys of one record.
+type keys struct {
+	resource  string
+	tenantKey []byte
+	known     *event.Deal
+	places    map[string]int // by role, of those who have neither address nor id
+}
+
+func (k *keys) contact(c *event.Contact, role string) string {
+	if len(c.Emails) > 0 || len(c.Phones) > 0 {
+		if key, ok := k.taken(c); ok {
+			return key
+		}
+		return event.ContactKey(k.tenantKey, *c, "")
+	}
+	where := c.SourceKey
+	if where == "" {
+		if k.places == nil {
+			k.places = map[string]int{}
+		}
+		where = "#" + strconv.Itoa(k.places[role])
+		k.places[role]++
+	}
+	return event.ContactKey(k.tenantKey, *c, k.resource+"/"+role+"/"+where)
+}
+
+// taken is the key of who had the same address before. An HMAC for everybody is a tenth of a
+// translation.
+func (k *keys) taken(c *event.Contact) (string, bool) {
+	if k.known == nil {
+		return "", false
+	}
+	for i := range k.known.Participants {
+		was := &k.known.Participants[i].Contact
+		if len(c.Emails) > 0 {
+			if len(was.Emails) > 0 && was.Emails[0] == c.Emails[0] {
+				return was.ContactKey, true
+			}
+			continue
+		}
+		if len(was.Emails) == 0 && len(was.Phones) > 0 && was.Phones[0] == c.Phones[0] {
+			return was.ContactKey, true
+		}
+	}
+	return "", false
 }
 
 // gone is what remains of a record that the vendor no longer has.

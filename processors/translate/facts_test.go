@@ -2,9 +2,11 @@ package translate
 
 import (
 	"encoding/json"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
 
 	"conveyance/avro/event"
 	"conveyance/internal/tenant"
@@ -29,15 +31,45 @@ func TestARenamedFieldIsMendedByTheAccountsSettings(t *testing.T) {
 	renamed := *raw(1, 1, `{"transaction_status":"Pending"}`)
 	who := tenant.Tenant{ID: "lakeshore", Accounts: []tenant.Account{{Tenant: "lakeshore", Vendor: "plain", Name: "main"}}}
 
-	_, err := facts(strict{}, renamed, who)
+	_, err := facts(strict{}, renamed, who, nil)
 	require.ErrorContains(t, err, "contract broken: /status")
 
 	who.Accounts[0].Settings = json.RawMessage(`{"renamed":{"transaction_status":"status"}}`)
-	f, err := facts(strict{}, renamed, who)
+	f, err := facts(strict{}, renamed, who, nil)
 	require.NoError(t, err)
 	require.Equal(t, "Pending", f.Deal.VendorStatus)
 
-	f, err = facts(strict{}, *raw(2, 2, `{"status":"Closed"}`), who)
+	f, err = facts(strict{}, *raw(2, 2, `{"status":"Closed"}`), who, nil)
 	require.NoError(t, err, "records of before the rename are still read")
 	require.Equal(t, "Closed", f.Deal.VendorStatus)
+}
+
+// TestKeysThatAreTakenOverAreThoseThatWouldBeMade stamps deals with and without the deal before.
+func TestKeysThatAreTakenOverAreThoseThatWouldBeMade(t *testing.T) {
+	t.Parallel()
+	key := []byte("key")
+	people := func(t *rapid.T, label string) producers.Facts {
+		d := &event.Deal{}
+		for range rapid.IntRange(0, 4).Draw(t, label) {
+			var c event.Contact
+			if rapid.Bool().Draw(t, "mail") {
+				c.Emails = []string{rapid.SampledFrom([]string{"a@example.com", "b@example.com"}).Draw(t, "email"), "z@example.com"}
+			}
+			if rapid.Bool().Draw(t, "phone") {
+				c.Phones = []string{rapid.SampledFrom([]string{"+13125550190", "+13125550191"}).Draw(t, "number")}
+			}
+			c.SourceKey = rapid.SampledFrom([]string{"", "x"}).Draw(t, "id")
+			role := rapid.SampledFrom([]event.ParticipantRole{event.ParticipantRoleBuyer, event.ParticipantRoleSeller}).Draw(t, "role")
+			d.Participants = append(d.Participants, event.Participant{Role: role, Contact: c})
+		}
+		return producers.Facts{Deal: d}
+	}
+	rapid.Check(t, func(t *rapid.T) {
+		before, after := people(t, "before"), people(t, "after")
+		stamp(&before, "resource", key, nil)
+		afresh := producers.Facts{Deal: &event.Deal{Participants: slices.Clone(after.Deal.Participants)}}
+		stamp(&afresh, "resource", key, nil)
+		stamp(&after, "resource", key, before.Deal)
+		require.Equal(t, afresh.Deal.Participants, after.Deal.Participants)
+	})
 }

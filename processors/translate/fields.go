@@ -78,7 +78,14 @@ func sameTime(a, b *time.Time) bool { return a == b || (a != nil && b != nil && 
 
 func sameParticipant(a, b event.Participant) bool {
 	return a.Role == b.Role && a.VendorRole == b.VendorRole && a.Client == b.Client &&
-		a.Contact.ContactKey == b.Contact.ContactKey && len(changedFields(contactFields(), &a.Contact, &b.Contact)) == 0
+		sameContact(&a.Contact, &b.Contact)
+}
+
+// sameContact is the table in one expression, with the key: the table is for naming what differs.
+func sameContact(a, b *event.Contact) bool {
+	return a.ContactKey == b.ContactKey && a.SourceKey == b.SourceKey && a.FirstName == b.FirstName && a.LastName == b.LastName &&
+		a.FullName == b.FullName && a.Company == b.Company && slices.Equal(a.Emails, b.Emails) && slices.Equal(a.Phones, b.Phones) &&
+		same(a.Address, b.Address)
 }
 
 func sameCommission(a, b *event.Commission) bool {

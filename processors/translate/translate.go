@@ -265,7 +265,7 @@ func again(mapper producers.Mapper, m event.Message, who tenant.Tenant) (produce
 	if !ok {
 		return producers.Facts{}, false
 	}
-	f, err := facts(mapper, *s, who)
+	f, err := facts(mapper, *s, who, nil)
 	if err != nil {
 		return producers.Facts{}, false
 	}
@@ -278,7 +278,7 @@ func (w *work) after(s *event.VendorSnapshot, before producers.Facts, v producer
 		w.count(v.Name, "gone")
 		return gone(before), nil
 	}
-	f, err := facts(v.Mapper, *s, who)
+	f, err := facts(v.Mapper, *s, who, before.Deal)
 	if err != nil {
 		return f, err
 	}
