@@ -80,7 +80,7 @@ type sandboxTenant struct {
 				DealStages    map[string]string `yaml:"deal_stages"`
 				CreateMissing *bool             `yaml:"create_missing"`
 				ForwardOnly   bool              `yaml:"forward_only"`
-				AssignAgents  bool              `yaml:"assign_agents"`
+				AssignAgents  *bool             `yaml:"assign_agents"`
 			} `yaml:"settings"`
 		} `yaml:"followupboss"`
 	} `yaml:"adapters"`
@@ -118,7 +118,9 @@ func readSandboxTenant(file string) (sandbox.Tenant, error) {
 	t := sandbox.Tenant{ID: y.Tenant, Name: y.Name, FollowUpBoss: sandbox.FUBConfig{
 		Stages: fub.Settings.Stages, DealStages: fub.Settings.DealStages,
 		CreateMissing: fub.Settings.CreateMissing == nil || *fub.Settings.CreateMissing,
-		ForwardOnly:   fub.Settings.ForwardOnly, AssignAgents: fub.Settings.AssignAgents, EffectsFrom: fub.EffectsFrom,
+		ForwardOnly:   fub.Settings.ForwardOnly,
+		AssignAgents:  fub.Settings.AssignAgents == nil || *fub.Settings.AssignAgents,
+		EffectsFrom:   fub.EffectsFrom,
 	}}
 	for _, a := range y.Accounts {
 		secret, err := os.ReadFile(filepath.Join(filepath.Dir(file), a.Credential.File)) //nolint:gosec // G304: named by the tenant file

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/prometheus/client_golang/prometheus"
@@ -13,11 +14,13 @@ import (
 	"conveyance/avro/wire"
 	"conveyance/internal/budget"
 	"conveyance/internal/fleet"
+	"conveyance/internal/ledger"
 	"conveyance/internal/observe"
 	"conveyance/internal/postgres"
 	"conveyance/internal/stream"
 	"conveyance/internal/tenant"
 	"conveyance/internal/vendorhttp"
+	"conveyance/internal/verdict"
 )
 
 // stageFlags are the settings of every stage.
@@ -42,6 +45,7 @@ type environs struct {
 	budget  *budget.Shared
 	metrics *prometheus.Registry
 	fleet   *fleet.Fleet
+	groups  []string // schemas of the groups that run in this process; set before any part runs
 }
 
 // part is something that a stage runs until its context ends.
@@ -97,13 +101,35 @@ func openEnvirons(ctx context.Context, g *globals, flags stageFlags, name string
 	if rt.tenants, err = tenant.Open(ctx, rt.pool, tenant.Schema, sealer); err != nil {
 		return nil, err
 	}
+	if err = rt.metrics.Register(rt.tenants); err != nil {
+		return nil, fmt.Errorf("registering the tenants' metrics: %w", err)
+	}
 	rt.fleet = fleet.New(rt.pool, tenant.Schema)
 	rt.budget = budget.New(rt.pool, tenant.Schema, budget.Config{Quotas: quotas()})
 	rt.http, err = vendorhttp.New(vendorhttp.Config{
 		AllowLoopback: flags.AllowLoopback, Budget: rt.budget, Metrics: rt.metrics,
-		Health: rt.tenants.SetHealth,
+		Health: rt.health,
 	})
 	return rt, err
+}
+
+// wakeWithin bounds the wake that a recovery brings; what is not woken is tried when it is due.
+const wakeWithin = 2 * time.Second
+
+// health notes what a vendor's answer says of an account, and after a recovery wakes what this
+// process's group holds for it.
+func (rt *environs) health(ctx context.Context, a tenant.Account, refused bool, cause string) {
+	rt.tenants.SetHealth(ctx, a, refused, cause)
+	if refused {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), wakeWithin)
+	defer cancel()
+	for _, schema := range rt.groups {
+		if _, err := ledger.Wake(ctx, rt.pool, schema, verdict.AccountScope(a.Tenant, a.Vendor, a.Name)); err != nil {
+			rt.log.Warn("account.wake", observe.Err(err))
+		}
+	}
 }
 
 func (rt *environs) close() {
@@ -158,13 +184,21 @@ func (rt *environs) serve(ctx context.Context, parts []part) error {
 // group lists the group and returns its engine's settings.
 func (rt *environs) group(ctx context.Context, name string, topics []string, keyed bool) (stream.Config, error) {
 	err := rt.fleet.Join(ctx, fleet.Group{Name: name, Schema: name, Topics: topics, Keyed: keyed})
+	rt.groups = append(rt.groups, name)
 	return stream.Config{
 		Group: name, Topics: topics, Prefix: rt.g.TopicPrefix, InstanceID: rt.flags.InstanceID,
 	}, err
 }
 
+// metadataMinAge is how soon a client may ask again where a partition lives. kgo's 5 s would be how
+// long a stage stands still after a broker's restart.
+const metadataMinAge = 250 * time.Millisecond
+
 func (rt *environs) kafka() []kgo.Opt {
-	return []kgo.Opt{kgo.SeedBrokers(rt.g.seeds()...), kgo.ClientID("conveyance-" + strings.ReplaceAll(rt.name, " ", "-"))}
+	return []kgo.Opt{
+		kgo.SeedBrokers(rt.g.seeds()...), kgo.ClientID("conveyance-" + strings.ReplaceAll(rt.name, " ", "-")),
+		kgo.MetadataMinAge(metadataMinAge),
+	}
 }
 
 func (rt *environs) deps() stream.Deps {

@@ -23,7 +23,8 @@ import (
 )
 
 type tenantCmd struct {
-	SealingKey string `env:"CONVEYANCE_SEALING_KEY" help:"File of the key that seals credentials. Default: that of the running up." placeholder:"FILE" type:"path"`
+	SealingKey    string `env:"CONVEYANCE_SEALING_KEY" help:"File of the key that seals credentials. Default: that of the running up." placeholder:"FILE" type:"path"`
+	AllowLoopback bool   `env:"CONVEYANCE_ALLOW_LOOPBACK" help:"Let accounts live on this machine: for simulated vendors. Default: yes where up runs here."`
 
 	Apply  tenantApplyCmd  `cmd:"" help:"Make the brokerages as their files say; all or none."`
 	Diff   tenantDiffCmd   `cmd:"" help:"Say what apply would change; exit 3 where something would."`
@@ -66,10 +67,17 @@ func (c *tenantCmd) key(g *globals) (string, error) {
 	return file, nil
 }
 
+// loopback says whether accounts may live on this machine.
+func (c *tenantCmd) loopback(g *globals) bool {
+	_, err := readUp(g.Dir)
+	return c.AllowLoopback || err == nil
+}
+
 // contract is what tenant files are held against: the registers' schemas.
-func contract() tenantfile.Contract {
+func contract(loopback bool) tenantfile.Contract {
 	c := tenantfile.Contract{
 		Accounts: map[string][]byte{}, Adapters: map[string]tenantfile.Adapter{}, Env: os.LookupEnv,
+		CheckBase: func(base string) error { return vendorhttp.CheckBase(base, loopback) },
 	}
 	for _, v := range vendors(nil) {
 		c.Accounts[v.Name] = v.AccountSchema
@@ -86,12 +94,12 @@ func contract() tenantfile.Contract {
 	return c
 }
 
-func readTenants(path string) ([]tenant.Wanted, error) {
+func readTenants(path string, loopback bool) ([]tenant.Wanted, error) {
 	files, err := tenantfile.Load(path)
 	if err != nil {
 		return nil, err
 	}
-	return tenantfile.Read(files, contract())
+	return tenantfile.Read(files, contract(loopback))
 }
 
 type tenantApplyCmd struct {
@@ -107,15 +115,15 @@ func (c *tenantApplyCmd) Run(ctx context.Context, g *globals, of *tenantCmd) err
 	if err != nil {
 		return err
 	}
-	r, err := apply(ctx, g, c.File, key)
+	r, err := apply(ctx, g, c.File, key, of.loopback(g))
 	if err != nil {
 		return err
 	}
 	return printChanges(g, r.Changes, "changed")
 }
 
-func apply(ctx context.Context, g *globals, path, key string) (tenant.Result, error) {
-	wanted, err := readTenants(path)
+func apply(ctx context.Context, g *globals, path, key string, loopback bool) (tenant.Result, error) {
+	wanted, err := readTenants(path, loopback)
 	if err != nil {
 		return tenant.Result{}, err
 	}
@@ -132,9 +140,9 @@ func apply(ctx context.Context, g *globals, path, key string) (tenant.Result, er
 	return r, wake(ctx, pool, r.Wake...)
 }
 
-// applyTenants is what up does at each start.
+// applyTenants is what up does at each start: its vendors are on this machine.
 func applyTenants(ctx context.Context, g *globals, path, key string) error {
-	_, err := apply(ctx, g, path, key)
+	_, err := apply(ctx, g, path, key, true)
 	return err
 }
 
@@ -182,7 +190,7 @@ func (c *tenantDiffCmd) Run(ctx context.Context, g *globals, of *tenantCmd) erro
 	if err != nil {
 		return err
 	}
-	wanted, err := readTenants(c.File)
+	wanted, err := readTenants(c.File, of.loopback(g))
 	if err != nil {
 		return err
 	}
@@ -203,8 +211,7 @@ func (c *tenantDiffCmd) Run(ctx context.Context, g *globals, of *tenantCmd) erro
 }
 
 type tenantCheckCmd struct {
-	Tenant        string `arg:"" optional:"" help:"One brokerage; default: all."`
-	AllowLoopback bool   `env:"CONVEYANCE_ALLOW_LOOPBACK" help:"Let accounts live on this machine: for simulated vendors. Default: yes where up runs here."`
+	Tenant string `arg:"" optional:"" help:"One brokerage; default: all."`
 }
 
 // Help is shown by tenant check --help.
@@ -226,8 +233,7 @@ func (c *tenantCheckCmd) Run(ctx context.Context, g *globals, of *tenantCmd) err
 	if err != nil {
 		return err
 	}
-	_, upErr := readUp(g.Dir)
-	do, err := vendorhttp.New(vendorhttp.Config{AllowLoopback: c.AllowLoopback || upErr == nil, Health: store.SetHealth})
+	do, err := vendorhttp.New(vendorhttp.Config{AllowLoopback: of.loopback(g), Health: store.SetHealth})
 	if err != nil {
 		return err
 	}

@@ -86,13 +86,14 @@ func (c *Client) Do(ctx context.Context, a tenant.Account, r Request) (Response,
 		return Response{}, err
 	}
 	g, out := c.of(a)
-	done, err := enter(g, out, a, time.Now(), c.cfg.Timeout)
+	entered := time.Now() // not when it is sent: it may wait for its budget while the account is refused
+	done, err := enter(g, out, a, entered, c.cfg.Timeout)
 	if err != nil {
 		return Response{}, err
 	}
 	if purse := c.budget(r); purse != nil && !r.Free {
 		if err := purse.Take(ctx, a, cmp.Or(r.Lane, budget.LaneLive)); err != nil {
-			done(notAsked, time.Now())
+			done(notAsked, entered)
 			return Response{}, err
 		}
 	}
@@ -103,11 +104,11 @@ func (c *Client) Do(ctx context.Context, a tenant.Account, r Request) (Response,
 		purse.Learn(ctx, a, resp.Status, resp.Header)
 	}
 	if err != nil {
-		done(outcomeOf(ctx, err), started)
+		done(outcomeOf(ctx, err), entered)
 		return Response{}, unanswered(ctx, a, r, sent, err)
 	}
-	done(answered(resp.Status), started)
-	return c.judge(ctx, g, a, r, resp, started)
+	done(answered(resp.Status), entered)
+	return c.judge(ctx, g, a, r, resp, entered)
 }
 
 // send makes the call. sent is true where a byte of it may have reached the vendor: from the moment

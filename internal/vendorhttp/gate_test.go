@@ -61,6 +61,27 @@ func TestRefusedAccountIsNotAskedAgainBeforeItsProbeAndOthersAre(t *testing.T) {
 	require.Equal(t, []string{"lakeshore/followupboss/main true account refused 401"}, h.all())
 }
 
+// meanwhile is a budget whose first answer comes after something else has happened.
+type meanwhile struct {
+	purse
+	once sync.Once
+	do   func()
+}
+
+func (m *meanwhile) Take(context.Context, tenant.Account, string) error { m.once.Do(m.do); return nil }
+
+func TestCallThatWaitedForItsBudgetDuringTheRefusalIsNoProbe(t *testing.T) {
+	t.Parallel()
+	dead, _ := vendor(t, status(401))
+	budget := &meanwhile{}
+	c := client(t, vendorhttp.Config{Budget: budget})
+	login := get
+	login.Free = true
+	budget.do = func() { _, _ = c.Do(t.Context(), dead, login) } // refused while the other waits
+	_, err := c.Do(t.Context(), dead, get)
+	require.WithinDuration(t, time.Now().Add(30*time.Second), verdict.Of(err).Until, 5*time.Second)
+}
+
 func TestMendedCredentialOpensTheAccountAtOnceAndRecoveryIsToldOnce(t *testing.T) {
 	t.Parallel()
 	var h told
