@@ -156,6 +156,28 @@ func TestAnsweredCallsAboveTheWatermarkAreNotAskedAbout(t *testing.T) {
 	require.Len(t, of(v.called(), "lakeshore/1"), 1)
 }
 
+// Rule 33: a key that the vendor may have forgotten is not relied on; the effect is read back.
+func TestForgottenKeyIsReadBack(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 1)
+	var once atomic.Bool
+	v := &vendor{class: ledger.ClassB}
+	v.apply = func(_ context.Context, _ *stream.Record, f ledger.Effect) (ledger.Receipt, error) {
+		if once.CompareAndSwap(false, true) {
+			v.carry(f.Line)
+			return ledger.Receipt{}, errCut
+		}
+		return ledger.Receipt{}, nil
+	}
+	cfg := w.config()
+	cfg.KeyLife = time.Hour + time.Nanosecond // an hour of it is not trusted
+	w.run(stream.NewKeyed(cfg, w.deps(w.pool), v))
+	w.publish(deal("lakeshore", "1", 1), deal("lakeshore", "1", 2))
+	w.atWatermark(2)
+	require.Equal(t, lines("lakeshore/1", 1, 2), v.done())
+	require.Equal(t, 1, v.reads)
+}
+
 // Rule 24: of class D nothing is claimed that is not called next.
 func TestClassDClaimsOnlyWhatIsCalled(t *testing.T) {
 	t.Parallel()

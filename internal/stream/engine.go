@@ -152,11 +152,19 @@ func (e *Engine) commit(ctx context.Context, t *ledger.Turn, note func(err error
 		if again := unknown || waitsForPostgres(err); !again || ctx.Err() != nil {
 			return res, err
 		}
+		if !isMarked(err) {
+			err = verdict.Stalled("postgres unavailable", err)
+		}
 		note(err)
 		if !wait(ctx, backoff(n, backoffBase/5, stallCap)) {
 			return res, err
 		}
 	}
+}
+
+func isMarked(err error) bool {
+	_, marked := errors.AsType[*verdict.Error](err)
+	return marked
 }
 
 // waitsForPostgres is true for what passes when Postgres is back, less busy, or migrated. A cut
