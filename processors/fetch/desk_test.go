@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"conveyance/avro/event"
+	"conveyance/internal/budget"
 	"conveyance/internal/postgres"
 	"conveyance/internal/verdict"
 )
@@ -121,4 +122,33 @@ func TestMarkDirtyReadsUnchangedRecordsAndEmitsNothing(t *testing.T) {
 	require.Equal(t, "reconcile", w.HintedBy)
 	_, err := b.desk.MarkDirty(t.Context(), rs, "fast", "reconcile")
 	require.ErrorContains(t, err, "use live or backfill")
+}
+
+func TestBackfillThatSpentItsBudgetKeepsNothingLiveWaiting(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	lanes := map[string]bool{}
+	b.vendor.fetch = func(ctx context.Context, r event.Resource) (event.VendorSnapshot, error) {
+		lane := budget.LaneOf(ctx)
+		lanes[lane] = true
+		if lane == budget.LaneBackfill {
+			scope := verdict.AccountScope("lakeshore", "acme", "main")
+			return event.VendorSnapshot{}, verdict.Held(scope, b.clock.now().Add(time.Minute), "budget spent", nil)
+		}
+		return alive(ctx, r)
+	}
+	_, err := b.desk.MarkDirty(t.Context(), []event.Resource{sale("old"), sale("older")}, "backfill", "reconcile")
+	require.NoError(t, err)
+	b.run(t)
+	b.hint(t, sale("new"))
+	due, err := b.store.due(t.Context(), b.clock.now(), 10)
+	require.NoError(t, err)
+	require.Equal(t, []waiting{{account{"lakeshore", "acme", "main"}, live, 1}}, due)
+	require.Equal(t, StateHeld, b.why(t, sale("old")).State)
+	require.Equal(t, StateDue, b.why(t, sale("new")).State)
+	require.Equal(t, map[string]bool{"backfill": true}, lanes)
+	rows, err := b.desk.Stuck(t.Context(), Filter{})
+	require.NoError(t, err)
+	require.Len(t, rows, 1)
+	require.EqualValues(t, 2, rows[0].Count)
 }

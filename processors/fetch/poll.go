@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"conveyance/avro/event"
+	"conveyance/internal/budget"
 	"conveyance/internal/observe"
 	"conveyance/internal/postgres"
 	"conveyance/internal/tenant"
@@ -20,7 +21,7 @@ var errLeaseLost = errors.New("another poller has the account")
 // alone for a while. Shutdown lets it finish, for drainTimeout.
 func (f *Fetch) poll(ctx context.Context, l lease, a tenant.Account) (stalled bool) {
 	began := f.cfg.Now()
-	work, cancel := outlive(ctx, pollTimeout, drainTimeout)
+	work, cancel := outlive(budget.WithLane(ctx, l.lane().String()), pollTimeout, drainTimeout)
 	defer cancel()
 	cursor, err := f.walk(work, l, a)
 	if interrupted(work) && err != nil {
@@ -55,10 +56,7 @@ func (f *Fetch) walk(ctx context.Context, l lease, a tenant.Account) (producers.
 			cancel(err)
 		}
 	})
-	s := &sink{f: f, who: l.account, lane: live}
-	if l.first() {
-		s.lane = backfill
-	}
+	s := &sink{f: f, who: l.account, lane: l.lane()}
 	take := func(c producers.Change) error { return s.yield(ctx, c) }
 	cursor, err := f.vendors[l.vendor].Poller.Poll(ctx, a, l.cursor, take)
 	if err == nil {
@@ -143,7 +141,7 @@ func (f *Fetch) notPolled(ctx context.Context, l lease, err error) (outcome stri
 	}
 	now := f.cfg.Now()
 	whole := event.Resource{Tenant: l.tenant, Vendor: l.vendor, Account: l.name}
-	end := f.failed(job{resource: whole, attempts: l.attempts}, err)
+	end := f.failed(job{resource: whole, lane: l.lane(), attempts: l.attempts}, err)
 	var due *time.Time
 	switch {
 	case end.hold != nil:

@@ -63,6 +63,13 @@ type lease struct {
 // first is true for an account that was never polled to an end: all of it comes, in the backfill lane.
 func (l lease) first() bool { return l.cursor == nil }
 
+func (l lease) lane() lane {
+	if l.first() {
+		return backfill
+	}
+	return live
+}
+
 // polled is a lease that came back.
 type polled struct {
 	lease

@@ -92,8 +92,9 @@ SELECT p.lane, d.tenant, d.vendor, d.account, d.n
          FROM (SELECT tenant, vendor, account FROM {schema}.resource
                 WHERE lane = p.lane AND account_key = p.account_key AND not_before <= $1
                 LIMIT $2) waiting) d
-  LEFT JOIN {schema}.hold h ON h.account_key = p.account_key AND h.until > $1
- WHERE d.n > 0 AND h.account_key IS NULL
+ WHERE d.n > 0
+   AND NOT EXISTS (
+       SELECT FROM {schema}.hold h WHERE h.account_key = p.account_key AND h.lane <= p.lane AND h.until > $1)
  ORDER BY p.lane, p.account_key`
 
 	// resource_due. protocol.md 18: the token is drawn and committed here, before the call. Repeating
@@ -141,9 +142,9 @@ UPDATE {schema}.resource
 const (
 	// By primary key. A hold only grows: the vendor said so to one of several calls.
 	sqlHold = `
-INSERT INTO {schema}.hold AS h (account_key, tenant, vendor, account, until, since, cause, detail)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
-    ON CONFLICT (account_key) DO UPDATE
+INSERT INTO {schema}.hold AS h (account_key, tenant, vendor, account, until, since, cause, detail, lane)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+    ON CONFLICT (account_key, lane) DO UPDATE
    SET since  = CASE WHEN h.until < $6 THEN EXCLUDED.since ELSE h.since END,
        until  = GREATEST(h.until, EXCLUDED.until),
        cause  = EXCLUDED.cause,
@@ -169,7 +170,9 @@ WITH pick AS MATERIALIZED (
      AND due <= $2
      AND (lease_until IS NULL OR lease_until <= $2)
      AND (cursor IS NULL) = $3
-     AND NOT EXISTS (SELECT FROM {schema}.hold h WHERE h.account_key = p.account_key AND h.until > $2)
+     AND NOT EXISTS (
+         SELECT FROM {schema}.hold h
+          WHERE h.account_key = p.account_key AND h.until > $2 AND (h.lane = 1 OR p.cursor IS NULL))
    ORDER BY due
    LIMIT $4
      FOR UPDATE SKIP LOCKED

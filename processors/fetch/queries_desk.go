@@ -6,11 +6,14 @@ const (
 	sqlStuck = `
 SELECT r.tenant, r.vendor, r.account, r.not_before IS NULL AS parked,
        CASE WHEN r.not_before IS NULL THEN r.cause ELSE COALESCE(h.cause, r.cause) END AS why,
-       h.account_key IS NOT NULL AS held,
+       h.until IS NOT NULL AS held,
        count(*), min(r.dirty_since),
        CASE WHEN bool_or(r.not_before IS NULL) THEN NULL ELSE GREATEST(min(r.not_before), max(h.until)) END
   FROM {schema}.resource r
-  LEFT JOIN {schema}.hold h ON h.account_key = r.account_key AND h.until > $1
+  LEFT JOIN LATERAL (
+       SELECT until, cause, detail FROM {schema}.hold
+        WHERE account_key = r.account_key AND until > $1 AND lane <= r.lane
+        ORDER BY until DESC LIMIT 1) h ON true
  WHERE r.dirty_since IS NOT NULL
    AND ($2 = '' OR r.tenant = $2) AND ($3 = '' OR r.vendor = $3) AND ($4 = '' OR r.account = $4)
    AND ($5 = '' OR r.key = $5) AND ($6 = '' OR r.cause = $6 OR h.cause = $6)
@@ -20,10 +23,13 @@ SELECT r.tenant, r.vendor, r.account, r.not_before IS NULL AS parked,
 	// The table itself: as many rows as accounts. Reads only.
 	sqlStuckPolls = `
 SELECT p.tenant, p.vendor, p.account, p.due IS NULL AS parked, COALESCE(h.cause, p.cause) AS why,
-       h.account_key IS NOT NULL AS held, p.polled_at, GREATEST(p.due, h.until)
+       h.until IS NOT NULL AS held, p.polled_at, GREATEST(p.due, h.until)
   FROM {schema}.poll p
-  LEFT JOIN {schema}.hold h ON h.account_key = p.account_key AND h.until > $1
- WHERE (p.cause <> '' OR h.account_key IS NOT NULL)
+  LEFT JOIN LATERAL (
+       SELECT until, cause, detail FROM {schema}.hold
+        WHERE account_key = p.account_key AND until > $1 AND (lane = 1 OR p.cursor IS NULL)
+        ORDER BY until DESC LIMIT 1) h ON true
+ WHERE (p.cause <> '' OR h.until IS NOT NULL)
    AND ($2 = '' OR p.tenant = $2) AND ($3 = '' OR p.vendor = $3) AND ($4 = '' OR p.account = $4)
    AND ($5 = '' OR p.cause = $5 OR h.cause = $5)
  ORDER BY p.account_key`
@@ -33,7 +39,10 @@ SELECT p.tenant, p.vendor, p.account, p.due IS NULL AS parked, COALESCE(h.cause,
 SELECT r.dirty_since, r.hinted_by, r.lane, r.not_before, r.lease_until, r.attempts, r.asked, r.cause, r.detail,
        r.version, r.digest, r.gone, r.read_at, h.until, h.cause, h.detail
   FROM {schema}.resource r
-  LEFT JOIN {schema}.hold h ON h.account_key = r.account_key AND h.until > $2
+  LEFT JOIN LATERAL (
+       SELECT until, cause, detail FROM {schema}.hold
+        WHERE account_key = r.account_key AND until > $2 AND lane <= r.lane
+        ORDER BY until DESC LIMIT 1) h ON true
  WHERE r.key = $1`
 
 	// resource_dirty. A row that a worker has stays with it. Repeating it makes the rows due again.

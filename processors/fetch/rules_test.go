@@ -216,6 +216,24 @@ func TestSameContentIsEmittedAgainAfterAnUnfinishedFetch(t *testing.T) {
 	require.Len(t, b.log.all(), 3)
 }
 
+func TestSettlingTwiceLosesNoHintBetween(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	r := sale("1")
+	b.vendor.set(r, state{version: 1, body: "a"})
+	b.hint(t, r)
+	j := b.takeOne(t)
+	end := b.pass(t.Context(), j, b.call(t, j))
+	b.settle(t.Context(), j, &end) // written, and its answer lost
+	b.hint(t, r)
+	b.settle(t.Context(), j, &end)
+	require.Equal(t, StateDue, b.why(t, r).State)
+	require.Equal(t, []string{outcomeUnchanged}, b.run(t))
+	b.settle(t.Context(), j, &end)
+	require.Equal(t, outcomeOutrun, end.outcome)
+	require.Equal(t, StateClean, b.why(t, r).State)
+}
+
 func TestUnknownPublishLeavesTheFetchOpen(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)

@@ -3,6 +3,7 @@ package fetch
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/jackc/pgx/v5"
 
@@ -71,7 +72,7 @@ func (s *sink) pass(ctx context.Context) error {
 	if err := s.publish(ctx, &in); err != nil {
 		return err
 	}
-	hints := append(s.hints, in.hints...)
+	hints := slices.Concat(s.hints, in.hints)
 	if len(in.begun)+len(hints) == 0 {
 		return nil
 	}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"conveyance/avro/event"
+	"conveyance/internal/budget"
 	"conveyance/internal/observe"
 	"conveyance/internal/postgres"
 	"conveyance/internal/tenant"
@@ -61,7 +62,7 @@ func (f *Fetch) work(ctx context.Context, j job, a tenant.Account) (stalled bool
 // fetch makes the call and publishes the answer. It writes no row.
 func (f *Fetch) fetch(ctx context.Context, j job, a tenant.Account) ending {
 	v := f.vendors[j.resource.Vendor]
-	call, cancel := outlive(ctx, callTimeout, drainTimeout)
+	call, cancel := outlive(budget.WithLane(ctx, j.lane.String()), callTimeout, drainTimeout)
 	snap, err := f.read(call, v, j, a)
 	if interrupted(call) && err != nil {
 		err = errShutdown
@@ -152,7 +153,7 @@ func (f *Fetch) failed(j job, err error) ending {
 		end.outcome, end.next = outcomeHold, later(v.Until, now)
 	case v.Kind == verdict.Hold:
 		who := accountOf(j.resource)
-		end.outcome, end.hold = outcomeHold, &hold{who, later(v.Until, now), now, v.Cause, end.detail}
+		end.outcome, end.hold = outcomeHold, &hold{who, j.lane, later(v.Until, now), now, v.Cause, end.detail}
 		end.cause, end.detail = "", "" // the account's row says it once for all of its records
 	default: // a retry; and a read that is in doubt did no harm
 		end.outcome = outcomeRetry
@@ -191,9 +192,10 @@ func (f *Fetch) settle(ctx context.Context, j job, end *ending) {
 // settleAttempts is enough for a connection that died; what lasts longer is what the lease is for.
 const settleAttempts = 3
 
-// hold is an account that must not be called before a time.
+// hold is an account that must not be called before a time: not at all, or not for backfill.
 type hold struct {
 	account
+	lane          lane
 	until, since  time.Time
 	cause, detail string
 }
@@ -202,7 +204,7 @@ func (f *Fetch) hold(ctx context.Context, h hold) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleTimeout)
 	defer cancel()
 	_, err := f.store.pool.Exec(ctx, postgres.In(f.store.schema, sqlHold),
-		h.key(), h.tenant, h.vendor, h.name, h.until, h.since, h.cause, clip(h.detail))
+		h.key(), h.tenant, h.vendor, h.name, h.until, h.since, h.cause, clip(h.detail), h.lane)
 	if err != nil {
 		return fmt.Errorf("holding account %s: %w", h.key(), postgres.Classify(err))
 	}

@@ -59,7 +59,8 @@ func TestOneRecordOfAQuietAccountDoesNotWaitForTenThousandOfABusyOne(t *testing.
 		n := calls.Add(1)
 		switch {
 		case n == 50: // the busy account has been at it for a while
-			b.hint(t, saleOf("redrock", "1"))
+			_, err := b.desk.MarkDirty(ctx, []event.Resource{saleOf("redrock", "1")}, "live", "test")
+			require.NoError(t, err)
 		case r.Tenant == "redrock":
 			behind <- n - 50
 		}
@@ -228,14 +229,14 @@ func TestShutdownCutsAReadThatHangsAndSpendsNoAttempt(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		began := time.Now()
 		time.AfterFunc(time.Second, cancel)
-		end := b.Fetch.fetch(ctx, j, tenant.Account{})
+		end := b.fetch(ctx, j, tenant.Account{})
 		require.Equal(t, time.Second+drainTimeout, time.Since(began))
 		require.Equal(t, outcomeInterrupted, end.outcome)
 		require.Zero(t, end.attempts)
 		require.Equal(t, b.clock.now(), end.next)
 
 		began = time.Now()
-		end = b.Fetch.fetch(t.Context(), j, tenant.Account{})
+		end = b.fetch(t.Context(), j, tenant.Account{})
 		require.Equal(t, callTimeout, time.Since(began))
 		require.Equal(t, outcomeRetry, end.outcome)
 	})

@@ -37,14 +37,16 @@ CREATE INDEX resource_dirty ON {schema}.resource (account_key, cause) WHERE dirt
 COMMENT ON TABLE {schema}.resource IS 'One row per vendor record, for ever: whether it must be read, what keeps it from being read, and what was read last.';
 
 CREATE TABLE {schema}.hold (
-  account_key text PRIMARY KEY,
+  account_key text NOT NULL,
+  lane        smallint NOT NULL,            -- 1 holds all, 2 backfill alone: its part of the budget is spent
   tenant      text NOT NULL,
   vendor      text NOT NULL,
   account     text NOT NULL,
   until       timestamptz NOT NULL,         -- all replicas leave the account alone before
   since       timestamptz NOT NULL,
   cause       text NOT NULL,
-  detail      text NOT NULL
+  detail      text NOT NULL,
+  PRIMARY KEY (account_key, lane)
 );
 COMMENT ON TABLE {schema}.hold IS 'Accounts that must not be called now: budget spent, credential refused. Nothing of them spends an attempt.';
 
