@@ -92,7 +92,7 @@ func (c *Client) Do(ctx context.Context, a tenant.Account, r Request) (Response,
 		return Response{}, err
 	}
 	if purse := c.budget(r); purse != nil && !r.Free {
-		if err := purse.Take(ctx, a, cmp.Or(r.Lane, budget.LaneLive)); err != nil {
+		if err := purse.Take(ctx, a, cmp.Or(r.Lane, budget.LaneOf(ctx))); err != nil {
 			done(notAsked, entered)
 			return Response{}, err
 		}

@@ -250,8 +250,10 @@ func TestBudgetIsTakenBeforeEachPaidCallAndLearnsFromEachAnswer(t *testing.T) {
 	late.Lane, late.Bucket = "backfill", "people.get"
 	_, err = c.Do(t.Context(), a, late)
 	require.Equal(t, "budget spent", verdict.Of(err).Cause)
+	_, err = c.Do(budget.WithLane(t.Context(), budget.LaneBackfill), a, get)
+	require.Error(t, err)
 	require.EqualValues(t, 2, n.Load())
 	require.Equal(t, []int{204, 204}, p.learned)
-	require.Equal(t, []string{"live", "backfill"}, p.lanes)
+	require.Equal(t, []string{"live", "backfill", "backfill"}, p.lanes)
 	require.Equal(t, []string{"people.get"}, p.buckets)
 }

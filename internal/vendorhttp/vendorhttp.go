@@ -33,7 +33,7 @@ type Request struct {
 	Query  url.Values
 	Header http.Header // with the credential; never logged
 	Body   []byte
-	Lane   string // budget.LaneLive or LaneBackfill; empty = live
+	Lane   string // budget.LaneLive or LaneBackfill; empty = budget.LaneOf the context
 	// Bucket is the part of the vendor's API whose quota the call spends, where it has one of its own,
 	// for example people.put. Empty = the account's.
 	Bucket string
