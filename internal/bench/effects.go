@@ -3,7 +3,6 @@ package bench
 import (
 	"context"
 	"errors"
-	"math/rand/v2"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -20,28 +19,28 @@ const concurrency = 64
 
 // effects100 applies to a destination that takes 100 ms. The ceiling is arithmetic: concurrency ÷
 // latency.
-func effects100(ctx context.Context, l *lab) (ours, ceiling float64, err error) {
+func effects100(ctx context.Context, l *lab) (ours, ceiling sample, err error) {
 	const latency = 100 * time.Millisecond
 	n := min(l.o.Records, 6000) // ten seconds at the ceiling
-	if err := l.fillEffects(ctx, n); err != nil {
-		return 0, 0, err
+	if err := l.fillDeals(ctx, n); err != nil {
+		return ours, ceiling, err
 	}
 	return l.best(
-		func() (float64, error) { return l.effects(ctx, n, latency) },
-		func() (float64, error) { return concurrency / latency.Seconds(), nil },
+		func() (sample, error) { return l.effects(ctx, n, latency) },
+		func() (sample, error) { return sample{value: concurrency / latency.Seconds()}, nil },
 	)
 }
 
 // effects0 applies to a destination that answers at once: what is left is the engine. The ceiling
 // decodes and hands each record to one of as many goroutines, and remembers nothing.
-func effects0(ctx context.Context, l *lab) (ours, ceiling float64, err error) {
+func effects0(ctx context.Context, l *lab) (ours, ceiling sample, err error) {
 	n := l.o.Records
-	if err := l.fillEffects(ctx, n); err != nil {
-		return 0, 0, err
+	if err := l.fillDeals(ctx, n); err != nil {
+		return ours, ceiling, err
 	}
 	return l.best(
-		func() (float64, error) { return l.effects(ctx, n, 0) },
-		func() (float64, error) {
+		func() (sample, error) { return l.effects(ctx, n, 0) },
+		func() (sample, error) {
 			return l.bare(ctx, topic.Deals, n, func(ctx context.Context, records []*kgo.Record) error {
 				var g errgroup.Group
 				g.SetLimit(concurrency)
@@ -57,15 +56,7 @@ func effects0(ctx context.Context, l *lab) (ours, ceiling float64, err error) {
 	)
 }
 
-func (l *lab) fillEffects(ctx context.Context, n int) error {
-	r := rand.New(rand.NewPCG(1, 1)) //nolint:gosec // G404: load, not secrets
-	return l.fill(ctx, topic.Deals, n, func(i int) (string, event.Message) {
-		d := deal(r, i)
-		return d.Deal.DealKey, d
-	})
-}
-
-func (l *lab) effects(ctx context.Context, n int, latency time.Duration) (float64, error) {
+func (l *lab) effects(ctx context.Context, n int, latency time.Duration) (sample, error) {
 	return l.engine(ctx, topic.Deals, n, func(cfg stream.Config, c *counter) (*stream.Engine, error) {
 		cfg.Concurrency = concurrency
 		return stream.NewKeyed(cfg, l.deps(), destination{latency, c})
@@ -78,14 +69,15 @@ type destination struct {
 	c       *counter
 }
 
-func (destination) Plan(_ context.Context, r *stream.Record) ([]ledger.Effect, error) {
-	d, ok := r.Message.(*event.DealChanged)
+func (d destination) Plan(_ context.Context, r *stream.Record) ([]ledger.Effect, error) {
+	d.c.begin()
+	m, ok := r.Message.(*event.DealChanged)
 	if !ok {
 		return nil, errors.New("the load is deals only")
 	}
 	return []ledger.Effect{{
-		Verb: "deal.upsert", Target: d.Deal.DealKey, Class: ledger.ClassC,
-		Facet: ledger.Facet{Resource: d.Deal.DealKey, Name: "DealChanged", Revision: d.Origin.Revision},
+		Verb: "deal.upsert", Target: m.Deal.DealKey, Class: ledger.ClassC,
+		Facet: ledger.Facet{Resource: m.Deal.DealKey, Name: "DealChanged", Revision: m.Origin.Revision},
 	}}, nil
 }
 

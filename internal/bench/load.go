@@ -2,19 +2,14 @@ package bench
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"math/rand/v2"
-	"sync/atomic"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
-	"github.com/twmb/franz-go/pkg/kgo"
 
 	"conveyance/avro/event"
 	"conveyance/avro/topic"
-	"conveyance/internal/ledger"
-	"conveyance/internal/postgres"
 	"conveyance/internal/stream"
 )
 
@@ -36,36 +31,38 @@ func (l *lab) topicOf(ctx context.Context, name string) error {
 	return nil
 }
 
-// fill produces n messages that make gives, in order per key.
+// fill publishes n messages that make gives, as a stage does: with all headers, in order per key.
+// The key of the i-th is that of the (i+keys)-th, and of none between.
 func (l *lab) fill(ctx context.Context, name string, n int, make func(i int) (key string, m event.Message)) error {
+	l.doing("filling "+name, nil, nil)
 	if err := l.topicOf(ctx, name); err != nil {
 		return err
 	}
-	cl, err := l.client(kgo.ProducerBatchMaxBytes(topic.SnapshotBytesMax))
+	pub, err := stream.NewPublisher("", l.deps())
 	if err != nil {
 		return err
 	}
-	defer cl.Close()
-	var failed atomic.Pointer[error]
-	for i := range n {
-		key, m := make(i)
-		value, err := l.codec.AppendEncode(ctx, nil, name, m)
-		if err != nil {
+	defer pub.Close()
+	for i := 0; i < n; {
+		var outs []stream.Out
+		for ; i < n && len(outs) < keys/2; i++ {
+			key, m := make(i)
+			outs = append(outs, stream.Out{Topic: name, Key: []byte(key), Message: m})
+		}
+		if err := pub.Publish(ctx, outs...); err != nil {
 			return err
 		}
-		cl.Produce(ctx, &kgo.Record{Topic: name, Key: []byte(key), Value: value}, func(_ *kgo.Record, err error) {
-			if err != nil {
-				failed.Store(&err)
-			}
-		})
-	}
-	if err := cl.Flush(ctx); err != nil {
-		return err
-	}
-	if err := failed.Load(); err != nil {
-		return fmt.Errorf("filling %s: %w", name, *err)
 	}
 	return nil
+}
+
+// fillDeals publishes changes of deals.
+func (l *lab) fillDeals(ctx context.Context, n int) error {
+	r := rand.New(rand.NewPCG(1, 1)) //nolint:gosec // G404: load, not secrets
+	return l.fill(ctx, topic.Deals, n, func(i int) (string, event.Message) {
+		d := deal(r, i)
+		return d.Deal.DealKey, d
+	})
 }
 
 // deal is the i-th change of some deal: rich, as a vendor's record makes it.
@@ -101,72 +98,4 @@ func deal(r *rand.Rand, i int) *event.DealChanged {
 		},
 		Deal: d, Changed: []string{"sale_price"},
 	}
-}
-
-// engine runs an engine made by build until its handler has seen n records, and returns the rate
-// from the first record on.
-func (l *lab) engine(ctx context.Context, name string, n int, build func(stream.Config, *counter) (*stream.Engine, error)) (float64, error) {
-	group := l.group()
-	m := postgres.Migrations{Schema: group, Set: "engine", Files: ledger.Migrations()}
-	if err := m.Apply(ctx, l.pg.URL); err != nil {
-		return 0, err
-	}
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	c := &counter{want: int64(n), done: cancel}
-	e, err := build(stream.Config{Group: group, Topics: []string{name}}, c)
-	if err != nil {
-		return 0, err
-	}
-	err = e.Run(ctx)
-	if c.seen.Load() < c.want {
-		return 0, errors.Join(fmt.Errorf("the engine ended after %d of %d records", c.seen.Load(), n), err)
-	}
-	return c.rate(), nil
-}
-
-// counter times a run from its first record to its last.
-type counter struct {
-	want        int64
-	seen        atomic.Int64
-	first, last atomic.Int64 // nanoseconds
-	done        func()
-}
-
-func (c *counter) add(n int) {
-	now := time.Now().UnixNano()
-	c.first.CompareAndSwap(0, now)
-	if c.seen.Add(int64(n)) >= c.want {
-		c.last.CompareAndSwap(0, now)
-		c.done()
-	}
-}
-
-func (c *counter) rate() float64 {
-	return float64(c.want) / time.Duration(c.last.Load()-c.first.Load()).Seconds()
-}
-
-// bare polls a topic with a plain client, hands each fetch to work, and returns the rate.
-func (l *lab) bare(ctx context.Context, name string, n int, work func(context.Context, []*kgo.Record) error) (float64, error) {
-	cl, err := l.client(kgo.ConsumeTopics(name), kgo.ConsumerGroup(l.group()), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.DisableAutoCommit())
-	if err != nil {
-		return 0, err
-	}
-	defer cl.Close()
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	c := &counter{want: int64(n), done: cancel}
-	for c.seen.Load() < c.want {
-		fetches := cl.PollRecords(ctx, 5000)
-		if err := fetches.Err0(); err != nil {
-			return 0, err
-		}
-		records := fetches.Records()
-		c.first.CompareAndSwap(0, time.Now().UnixNano())
-		if err := work(context.WithoutCancel(ctx), records); err != nil {
-			return 0, err
-		}
-		c.add(len(records))
-	}
-	return c.rate(), nil
 }

@@ -2,7 +2,6 @@ package bench
 
 import (
 	"context"
-	"math/rand/v2"
 	"testing/fstest"
 
 	"github.com/google/uuid"
@@ -72,22 +71,18 @@ func (r *rows) write(ctx context.Context, tx pgx.Tx, schema string) error {
 
 // project decodes, keeps a table and remembers each event. The ceiling does it in one transaction
 // per partition of a poll, with nothing that fences or frames it.
-func project(ctx context.Context, l *lab) (ours, ceiling float64, err error) {
-	r := rand.New(rand.NewPCG(1, 1)) //nolint:gosec // G404: load, not secrets
+func project(ctx context.Context, l *lab) (ours, ceiling sample, err error) {
 	n := l.o.Records
-	if err := l.fill(ctx, topic.Deals, n, func(i int) (string, event.Message) {
-		d := deal(r, i)
-		return d.Deal.DealKey, d
-	}); err != nil {
-		return 0, 0, err
+	if err := l.fillDeals(ctx, n); err != nil {
+		return ours, ceiling, err
 	}
 	return l.best(
-		func() (float64, error) { return l.projectOurs(ctx, n) },
-		func() (float64, error) { return l.projectBare(ctx, n) },
+		func() (sample, error) { return l.projectOurs(ctx, n) },
+		func() (sample, error) { return l.projectBare(ctx, n) },
 	)
 }
 
-func (l *lab) projectOurs(ctx context.Context, n int) (float64, error) {
+func (l *lab) projectOurs(ctx context.Context, n int) (sample, error) {
 	return l.engine(ctx, topic.Deals, n, func(cfg stream.Config, c *counter) (*stream.Engine, error) {
 		own := postgres.Migrations{Schema: cfg.Group, Set: "own", Files: fstest.MapFS{
 			"0001_init.sql": {Data: []byte("-- +goose Up\n" + sqlTable + ";\n")},
@@ -119,37 +114,16 @@ func (p projection) Project(ctx context.Context, tx pgx.Tx, batch []consumers.Pl
 	return rs.write(ctx, tx, p.schema)
 }
 
-// counted counts what another handler has handled, once it is written.
-type counted struct {
-	h stream.BatchHandler
-	c *counter
-}
-
-func (h counted) Handle(ctx context.Context, b *stream.Batch) error {
-	n := 0
-	for range b.Records() {
-		n++
-	}
-	if err := h.h.Handle(ctx, b); err != nil {
-		return err
-	}
-	b.Commit(func(context.Context, pgx.Tx) error {
-		h.c.add(n)
-		return nil
-	})
-	return nil
-}
-
-func (l *lab) projectBare(ctx context.Context, n int) (float64, error) {
+func (l *lab) projectBare(ctx context.Context, n int) (sample, error) {
 	name := l.group()
 	for _, sql := range []string{"CREATE SCHEMA {schema}", sqlTable, sqlBareTables} {
 		if _, err := l.pool.Exec(ctx, postgres.In(name, sql)); err != nil {
-			return 0, err
+			return sample{}, err
 		}
 	}
 	parsed, err := avro.Parse(schema.All()[string(event.TypeDealChanged)])
 	if err != nil {
-		return 0, err
+		return sample{}, err
 	}
 	return l.bare(ctx, topic.Deals, n, func(ctx context.Context, records []*kgo.Record) error {
 		byPart := map[int32][]*kgo.Record{}

@@ -2,7 +2,6 @@ package bench
 
 import (
 	"context"
-	"math/rand/v2"
 
 	"github.com/hamba/avro/v2"
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -21,26 +20,22 @@ var bareAPI = avro.Config{}.Freeze()
 
 // scan reads and decodes a topic. The ceiling is franz-go and hamba alone; ours walks each message
 // before hamba sees it, goes through the engine, and stores the offset in Postgres.
-func scan(ctx context.Context, l *lab) (ours, ceiling float64, err error) {
-	r := rand.New(rand.NewPCG(1, 1)) //nolint:gosec // G404: load, not secrets
+func scan(ctx context.Context, l *lab) (ours, ceiling sample, err error) {
 	n := l.o.Records
-	if err := l.fill(ctx, topic.Deals, n, func(i int) (string, event.Message) {
-		d := deal(r, i)
-		return d.Deal.DealKey, d
-	}); err != nil {
-		return 0, 0, err
+	if err := l.fillDeals(ctx, n); err != nil {
+		return ours, ceiling, err
 	}
 	parsed, err := avro.Parse(schema.All()[string(event.TypeDealChanged)])
 	if err != nil {
-		return 0, 0, err
+		return ours, ceiling, err
 	}
 	return l.best(
-		func() (float64, error) {
+		func() (sample, error) {
 			return l.engine(ctx, topic.Deals, n, func(cfg stream.Config, c *counter) (*stream.Engine, error) {
-				return stream.NewBatch(cfg, l.deps(), counting{c})
+				return stream.NewBatch(cfg, l.deps(), counted{nothing{}, c})
 			})
 		},
-		func() (float64, error) {
+		func() (sample, error) {
 			return l.bare(ctx, topic.Deals, n, func(_ context.Context, records []*kgo.Record) error {
 				for _, rec := range records {
 					var d event.DealChanged
@@ -54,14 +49,7 @@ func scan(ctx context.Context, l *lab) (ours, ceiling float64, err error) {
 	)
 }
 
-// counting handles nothing.
-type counting struct{ c *counter }
+// nothing is a handler that needs nothing but the records.
+type nothing struct{}
 
-func (h counting) Handle(_ context.Context, b *stream.Batch) error {
-	n := 0
-	for range b.Records() {
-		n++
-	}
-	h.c.add(n)
-	return nil
-}
+func (nothing) Handle(context.Context, *stream.Batch) error { return nil }

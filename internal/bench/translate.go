@@ -31,7 +31,7 @@ const sale = `{"objectType":"sale","saleGuid":"%s","listingGuid":null,"agentGuid
 "sellers":[{"contactId":"c-2","firstName":"Otis","lastName":"Marlowe","email":"otis.%[4]d@example.com","phone":"(773) 555-0144"}],
 "escrowContact":{"firstName":"Uma","lastName":"Vale","email":"uma@example.com","phone":"(312) 555-0101"},
 "commission":{"officeGrossCommission":13485,"saleCommissionAmount":13485},"commissionSplits":[],"commissionBreakdowns":[],
-"stage":{"id":1,"name":"Open"},"coAgentGuids":null,"earnestMoneyDeposit":4500,"customFields":[]}`
+"stage":{"id":1,"name":"Open"},"coAgentGuids":null,"earnestMoneyDeposit":{"isEarnestMoneyHeld":true,"depositAmount":4500},"customFields":[]}`
 
 const agents = `{"users":[{"userGuid":"48433422-c9d7-4f5b-979c-b26a9fad130d","firstName":"Ada","lastName":"Quill","email":"ada.quill@example.com","phone":"(312) 555-0192","userType":"Agent"}]}`
 
@@ -52,30 +52,30 @@ func snapshot(i int) *event.VendorSnapshot {
 // translateBench turns snapshots into events. The ceiling decodes a snapshot, parses its JSON, makes
 // a DealChanged of it, encodes and produces it: no walk of the bytes, no contract, no state before,
 // no difference, no contacts, no offset.
-func translateBench(ctx context.Context, l *lab) (ours, ceiling float64, err error) {
+func translateBench(ctx context.Context, l *lab) (ours, ceiling sample, err error) {
 	n := l.o.Records / 2
 	in := topic.Snapshots("skyslope")
 	if err := l.fill(ctx, in, n, func(i int) (string, event.Message) {
 		s := snapshot(i)
 		return s.Resource.Key(), s
 	}); err != nil {
-		return 0, 0, err
+		return ours, ceiling, err
 	}
 	for _, t := range []string{topic.Deals, topic.Contacts, "bare.v1"} {
 		if err := l.topicOf(ctx, t); err != nil {
-			return 0, 0, err
+			return ours, ceiling, err
 		}
 	}
 	return l.best(
-		func() (float64, error) { return l.translateOurs(ctx, in, n) },
-		func() (float64, error) { return l.translateBare(ctx, in, n) },
+		func() (sample, error) { return l.translateOurs(ctx, in, n) },
+		func() (sample, error) { return l.translateBare(ctx, in, n) },
 	)
 }
 
-func (l *lab) translateOurs(ctx context.Context, in string, n int) (float64, error) {
+func (l *lab) translateOurs(ctx context.Context, in string, n int) (sample, error) {
 	vendors, err := register.Vendors(register.Deps{})
 	if err != nil {
-		return 0, err
+		return sample{}, err
 	}
 	return l.engine(ctx, in, n, func(cfg stream.Config, c *counter) (*stream.Engine, error) {
 		own := postgres.Migrations{Schema: cfg.Group, Set: "own", Files: translate.Migrations()}
@@ -127,18 +127,18 @@ type barePerson struct {
 	Phone     string `json:"phone"`
 }
 
-func (l *lab) translateBare(ctx context.Context, in string, n int) (float64, error) {
+func (l *lab) translateBare(ctx context.Context, in string, n int) (sample, error) {
 	reader, err := avro.Parse(schema.All()[string(event.TypeVendorSnapshot)])
 	if err != nil {
-		return 0, err
+		return sample{}, err
 	}
 	writer, err := avro.Parse(schema.All()[string(event.TypeDealChanged)])
 	if err != nil {
-		return 0, err
+		return sample{}, err
 	}
 	out, err := l.client()
 	if err != nil {
-		return 0, err
+		return sample{}, err
 	}
 	defer out.Close()
 	var failed atomic.Pointer[error]
