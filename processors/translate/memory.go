@@ -12,6 +12,8 @@ const (
 	// costFactor is what a snapshot's facts take, with the text that they point into, in multiples of
 	// the snapshot (measured on a full deal).
 	costFactor = 3
+	// packedFactor is what a packed snapshot takes unpacked, in multiples.
+	packedFactor = 2
 	// costMax keeps one large record from pushing the others out.
 	costMax = memoryBytes / 16
 )

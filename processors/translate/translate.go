@@ -114,6 +114,11 @@ func (t *Translator) Handle(ctx context.Context, b *stream.Batch) error {
 			return err
 		}
 	}
+	for key, value := range w.bodies {
+		if value != nil {
+			w.bodies[key] = pack(value)
+		}
+	}
 	if len(w.outcomes) > 0 {
 		b.Commit(w.commit)
 	}
@@ -129,9 +134,9 @@ type work struct {
 	t         *Translator
 	topic     string
 	partition int32
-	held      map[string]*held // of every record of the batch
-	changed   []string         // whose row is written, once each, in order
-	bodies    map[string][]byte
+	held      map[string]*held  // of every record of the batch
+	changed   []string          // whose row is written, once each, in order
+	bodies    map[string][]byte // snapshots that replace those that are kept; packed at the end
 	revisions []revised
 	outcomes  [][2]string // vendor and outcome
 	drift     []drifted
@@ -163,7 +168,7 @@ func (w *work) read(ctx context.Context, b *stream.Batch) error {
 		return err
 	}
 	for key, h := range rows {
-		h.cost = len(h.body) * costFactor
+		h.cost = len(h.body) * packedFactor * costFactor
 		*w.held[key] = h
 	}
 	return nil
@@ -209,13 +214,13 @@ func (w *work) translate(ctx context.Context, r *stream.Record) ([]stream.Out, e
 		return nil, err
 	}
 	is.facts = &after
-	body := r.Value
+	value := r.Value
 	if s.Gone {
-		body = nil // the last content stays
+		value = nil // the last content stays
 	} else {
-		is.body, is.cost = body, len(body)*costFactor
+		is.cost = len(value) * costFactor
 	}
-	w.put(key, is, body)
+	w.put(key, is, value)
 	w.revisions = append(w.revisions, revised{key, s.Token, is.revision})
 	return outs(Diff(before, after), s, is.revision, was.revision == 0), nil
 }
@@ -242,7 +247,11 @@ func (w *work) before(ctx context.Context, h *held, v producers.Vendor, who tena
 	if len(h.body) == 0 {
 		return producers.Facts{}, nil
 	}
-	m, err := w.t.codec.Decode(ctx, h.body)
+	var m event.Message
+	value, err := unpack(h.body)
+	if err == nil {
+		m, err = w.t.codec.Decode(ctx, value)
+	}
 	switch {
 	case errors.Is(err, wire.ErrUnavailable):
 		return producers.Facts{}, verdict.Stalled("schema registry unavailable", err)
@@ -295,13 +304,13 @@ func (w *work) count(vendor, outcome string) {
 }
 
 // put makes h what later records of the batch find.
-func (w *work) put(key string, h held, body []byte) {
+func (w *work) put(key string, h held, value []byte) {
 	if _, written := w.bodies[key]; !written {
 		w.changed = append(w.changed, key)
 		w.bodies[key] = nil
 	}
-	if body != nil {
-		w.bodies[key] = body
+	if value != nil {
+		w.bodies[key] = value
 	}
 	*w.held[key] = h
 }
