@@ -17,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/stretchr/testify/require"
 	"github.com/twmb/franz-go/pkg/kadm"
@@ -246,6 +247,49 @@ func (b *bus) judge(ctx context.Context) (judge.Verdict, error) {
 		bench.Ends[fmt.Sprintf("%s/%d", strings.TrimPrefix(o.Topic, b.info.TopicPrefix), o.Partition)] = o.Offset
 	})
 	return judge.Judge(ctx, bench)
+}
+
+// watch looks at every stored offset until stop, which returns each time that one fell: an owner
+// that was fenced has written over its successor.
+func (b *bus) watch(ctx context.Context) (stop func() []string) {
+	ctx, cancel := context.WithCancel(ctx)
+	done := make(chan struct{})
+	var fell []string
+	go func() {
+		defer close(done)
+		highest := map[string]int64{}
+		for ctx.Err() == nil {
+			for _, group := range groups {
+				_ = b.offsets(ctx, group, func(place string, next int64) { // a Postgres that is busy is looked at again
+					if next < highest[place] {
+						fell = append(fell, fmt.Sprintf("%s fell from %d to %d", place, highest[place], next))
+					}
+					highest[place] = next
+				})
+			}
+			pause(ctx, 20*time.Millisecond)
+		}
+	}()
+	return func() []string {
+		cancel()
+		<-done
+		return fell
+	}
+}
+
+func (b *bus) offsets(ctx context.Context, group string, see func(place string, next int64)) error {
+	rows, err := b.pool.Query(ctx, postgres.In(group, "SELECT topic, part, next_offset FROM {schema}.consumer_offsets WHERE next_offset IS NOT NULL"))
+	if err != nil {
+		return err
+	}
+	var topic string
+	var part int32
+	var next int64
+	_, err = pgx.ForEachRow(rows, []any{&topic, &part, &next}, func() error {
+		see(fmt.Sprintf("%s at %s/%d", group, topic, part), next)
+		return nil
+	})
+	return err
 }
 
 // settle waits until the judge finds nothing, or nothing has changed for patience, and returns the

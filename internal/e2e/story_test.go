@@ -40,6 +40,7 @@ func sized(t *testing.T) size {
 var (
 	stages = []string{"fetch", "translate", "adapter followupboss", "adapter warehouse", "adapter timeline"}
 	parts  = []string{"broker", "registry"}
+	groups = []string{"translate", "followupboss", "warehouse", "timeline"}
 )
 
 // patience is how long the bus may show no progress before it is judged as it is.
@@ -52,6 +53,7 @@ func TestStoryUnderKillsAndZombiesEndsAsTruthSays(t *testing.T) {
 	s := sized(t)
 	b := start(t)
 	b.weather(t.Context())
+	stop := b.watch(t.Context())
 	b.story(t.Context(), s.seed, s.deals, 50)
 	r := rand.New(rand.NewPCG(uint64(s.seed), 1))
 	kills, zombies := 0, 0
@@ -72,6 +74,7 @@ func TestStoryUnderKillsAndZombiesEndsAsTruthSays(t *testing.T) {
 	}
 	require.Eventually(t, func() bool { return b.told(t.Context()) }, 5*time.Minute, time.Second)
 	v := b.settle(t.Context(), patience)
+	v.Misordered = append(v.Misordered, stop()...)
 	t.Logf("%s after %d kills and %d zombies of seed %d", v, kills, zombies, s.seed)
 	require.True(t, v.Clean(), "%s", findings(v))
 	require.NotZero(t, v.Effects)
