@@ -20,6 +20,7 @@ import (
 	"conveyance/internal/tenant/tenantfile"
 	"conveyance/internal/vendorhttp"
 	"conveyance/internal/verdict"
+	"conveyance/processors/fetch"
 )
 
 type tenantCmd struct {
@@ -146,7 +147,7 @@ func applyTenants(ctx context.Context, g *globals, path, key string) error {
 	return err
 }
 
-// wake asks the owners of every group to try what waits for scopes.
+// wake asks the owners of every group, and fetch, to try what waits for scopes.
 func wake(ctx context.Context, pool *pgxpool.Pool, scopes ...verdict.Scope) error {
 	if len(scopes) == 0 {
 		return nil
@@ -160,7 +161,8 @@ func wake(ctx context.Context, pool *pgxpool.Pool, scopes ...verdict.Scope) erro
 			return fmt.Errorf("waking %s: %w", gr.Name, err)
 		}
 	}
-	return nil
+	_, err = fetch.NewDesk(pool, fetch.Schema, nil, nil).Wake(ctx, scopes...)
+	return err
 }
 
 func printChanges(g *globals, changes []tenant.Change, done string) error {

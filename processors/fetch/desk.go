@@ -12,6 +12,7 @@ import (
 	"conveyance/avro/event"
 	"conveyance/internal/postgres"
 	"conveyance/internal/tenant"
+	"conveyance/internal/verdict"
 )
 
 // Desk is what operators see of the stage and do with it. It calls no vendor and needs no running
@@ -62,6 +63,19 @@ func (d *Desk) MarkDirty(ctx context.Context, resources []event.Resource, lane, 
 
 // markChunk keeps a statement that marks many resources below its time limit.
 const markChunk = 1000
+
+// Wake lifts the holds of accounts whose scope, or whose tenant's, has healed, and returns how many.
+func (d *Desk) Wake(ctx context.Context, scopes ...verdict.Scope) (int64, error) {
+	names := make([]string, len(scopes))
+	for i, s := range scopes {
+		names[i] = string(s)
+	}
+	var n int64
+	if err := d.store.pool.QueryRow(ctx, postgres.In(d.store.schema, sqlWake), names, d.now()).Scan(&n); err != nil {
+		return 0, fmt.Errorf("waking accounts: %w", postgres.Classify(err))
+	}
+	return n, nil
+}
 
 // Release makes what filter chooses due now: parked and waiting rows and polls, and, where no resource
 // is named, held accounts. Rows that a worker has in hand stay with it. Who did it is recorded. It

@@ -86,6 +86,28 @@ func TestReleaseOfAnAccountLiftsItsHold(t *testing.T) {
 	require.Len(t, due, 1)
 }
 
+func TestHealedAccountIsTriedAtOnce(t *testing.T) {
+	t.Parallel()
+	for _, healed := range []verdict.Scope{
+		verdict.AccountScope("lakeshore", "acme", "main"), verdict.TenantScope("lakeshore"),
+	} {
+		b := newBench(t)
+		scope := verdict.AccountScope("lakeshore", "acme", "main")
+		var since []string
+		b.lists(&since, list{err: verdict.Held(scope, b.clock.now().Add(time.Hour), "account refused", nil)})
+		b.hint(t, sale("1"))
+		b.pollNow(t)
+		n, err := b.desk.Wake(t.Context(), verdict.AccountScope("lakeshore", "acme", "other"), verdict.TenantScope("lake"))
+		require.NoError(t, err)
+		require.Zero(t, n)
+		require.Zero(t, b.pollNow(t))
+		n, err = b.desk.Wake(t.Context(), healed)
+		require.NoError(t, err)
+		require.EqualValues(t, 1, n)
+		require.Equal(t, 1, b.pollNow(t))
+	}
+}
+
 func TestRowsInTheirTurnAreNotStuckUntilNobodyCame(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)

@@ -67,6 +67,19 @@ UPDATE {schema}.poll
 DELETE FROM {schema}.hold
  WHERE ($1 = '' OR tenant = $1) AND ($2 = '' OR vendor = $2) AND ($3 = '' OR account = $3) AND ($4 = '' OR cause = $4)`
 
+	// The tables themselves: as many rows as accounts. Repeating it does nothing.
+	sqlWake = `
+WITH lifted AS (
+  DELETE FROM {schema}.hold
+   WHERE 'account:' || account_key = ANY ($1::text[]) OR 'tenant:' || tenant = ANY ($1::text[])
+  RETURNING account_key
+), polls AS (
+  UPDATE {schema}.poll
+     SET due = $2
+   WHERE account_key IN (SELECT account_key FROM lifted) AND cause <> '' AND due > $2
+)
+SELECT count(*) FROM lifted`
+
 	// Appends. A repeat is a second line, as the person asked twice.
 	sqlAudit = `
 INSERT INTO {schema}.audit (at, actor, action, target, count) VALUES ($1, $2, $3, $4, $5)`
