@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"os"
 	"strconv"
 	"time"
 
@@ -16,6 +17,8 @@ import (
 type brokerCmd struct {
 	Listen string `help:"Address on the loopback." default:"127.0.0.1:9092"`
 	Data   string `help:"Data folder." required:"" type:"path"`
+	// TroubleFD is how a full disk reaches up's terminal: its log may lie on that very disk.
+	TroubleFD int `help:"File descriptor that a sentence is written to when the disk refuses a write." hidden:""`
 }
 
 // Run serves until ctx ends.
@@ -32,12 +35,20 @@ func (c *brokerCmd) Run(ctx context.Context, g *globals) error {
 	if err != nil {
 		return fmt.Errorf("reading --listen: %w", err)
 	}
-	b, err := broker.Start(ctx, broker.Options{Dir: c.Data, Port: port, Log: log})
+	b, err := broker.Start(ctx, broker.Options{Dir: c.Data, Port: port, Log: log, Trouble: c.trouble()})
 	if err != nil {
 		return err
 	}
 	<-ctx.Done()
 	return b.Stop()
+}
+
+func (c *brokerCmd) trouble() func(error) {
+	if c.TroubleFD == 0 {
+		return nil
+	}
+	to := os.NewFile(uintptr(c.TroubleFD), "trouble")       //nolint:gosec // G115: a descriptor
+	return func(err error) { _, _ = fmt.Fprintln(to, err) } // a reader that has gone needs no word
 }
 
 type registryCmd struct {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -9,7 +10,9 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
+	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
 	"go.uber.org/zap"
@@ -134,9 +137,27 @@ func (g *globals) print(v any, text func(io.Writer)) error {
 		text(g.out)
 		return nil
 	}
-	enc := json.NewEncoder(g.out)
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
 	enc.SetEscapeHTML(false)
-	return enc.Encode(v)
+	if err := enc.Encode(v); err != nil {
+		return err
+	}
+	_, err := g.out.Write(timeInJSON.ReplaceAllFunc(b.Bytes(), inMillis))
+	return err
+}
+
+// timeInJSON is a string that is a time and nothing else, as encoding/json writes one.
+var timeInJSON = regexp.MustCompile(`"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)"`)
+
+// inMillis writes every time as scripts rely on it, UTC with milliseconds, in one place: the
+// structs come from many packages.
+func inMillis(quoted []byte) []byte {
+	at, err := time.Parse(time.RFC3339Nano, string(bytes.Trim(quoted, `"`)))
+	if err != nil {
+		return quoted
+	}
+	return []byte(at.UTC().Format(`"2006-01-02T15:04:05.000Z07:00"`))
 }
 
 // topicTable is every topic of the vendors and destinations that this build has.

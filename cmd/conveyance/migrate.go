@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"io"
 
+	"golang.org/x/sync/errgroup"
+
 	"conveyance/internal/budget"
 	"conveyance/internal/fleet"
 	"conveyance/internal/ledger"
@@ -80,6 +82,35 @@ func (c *migrateCmd) Run(ctx context.Context, g *globals) error {
 		return errFound
 	}
 	return nil
+}
+
+// migrateAtOnce is how many schemas are migrated side by side: each needs three connections, and a
+// small Postgres has 20.
+const migrateAtOnce = 4
+
+// migrateAll is what up does at each start: what is missing, schemas side by side.
+func migrateAll(ctx context.Context, url string) error {
+	bySchema := map[string][]postgres.Migrations{}
+	for _, m := range allMigrations() {
+		bySchema[m.Schema] = append(bySchema[m.Schema], m)
+	}
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(migrateAtOnce)
+	for _, sets := range bySchema {
+		g.Go(func() error {
+			for _, m := range sets {
+				missing, err := m.Pending(ctx, url)
+				if err == nil && len(missing) > 0 {
+					err = m.Apply(ctx, url)
+				}
+				if err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	}
+	return g.Wait()
 }
 
 // checkMigrations keeps a stage from starting on a schema that is older than it needs.

@@ -39,7 +39,12 @@ type traceLine struct {
 	EventID   string    `json:"event_id"`
 	Version   int64     `json:"version"`
 	Line      string    `json:"line"`
+
+	state string // of an effect, as the ledger calls it
 }
+
+// stateApplied is an effect that is in place.
+const stateApplied = "applied"
 
 // Run prints the steps in order.
 func (c *traceCmd) Run(ctx context.Context, g *globals) error {
@@ -115,7 +120,9 @@ func trace(ctx context.Context, pool *pgxpool.Pool, key string) ([]traceLine, er
 	var lines []traceLine
 	var ids []uuid.UUID
 	for _, e := range entries {
-		l := traceLine{e.At, e.Kind, e.Topic, e.Partition, e.Offset, "", e.Version, e.Line}
+		l := traceLine{
+			At: e.At, Kind: e.Kind, Topic: e.Topic, Partition: e.Partition, Offset: e.Offset, Version: e.Version, Line: e.Line,
+		}
 		if e.EventID != nil {
 			l.EventID = e.EventID.String()
 			ids = append(ids, *e.EventID)
@@ -155,13 +162,13 @@ func effectsOf(ctx context.Context, pool *pgxpool.Pool, ids []uuid.UUID) ([]trac
 				continue
 			}
 			line := fmt.Sprintf("%s: %s", gr.Name, e.Line)
-			if e.State != "applied" {
+			if e.State != stateApplied {
 				line += " (" + e.State + ")"
 			}
 			if e.Ref != "" {
 				line += " → " + e.Ref
 			}
-			lines = append(lines, traceLine{At: at.UTC(), Kind: "effect", Topic: gr.Name, EventID: e.EID.String(), Line: line})
+			lines = append(lines, traceLine{At: at.UTC(), Kind: "effect", Topic: gr.Name, EventID: e.EID.String(), Line: line, state: e.State})
 		}
 	}
 	return lines, nil

@@ -6,16 +6,19 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"time"
 
+	"github.com/jackc/pgx/v5/pgxpool"
 	"go.uber.org/zap"
 
 	"conveyance/internal/devstack"
-	"conveyance/internal/devstack/localpg"
+	"conveyance/internal/observe"
 )
 
 type upCmd struct {
@@ -25,7 +28,7 @@ type upCmd struct {
 	Story              bool          `help:"Let deals live at the simulated vendors, and tell what becomes of them." default:"true" negatable:""`
 	Seed               int64         `help:"Seed of the story: the same seed is the same deals." default:"7"`
 	Deals              int           `help:"Deals that the story begins." default:"200"`
-	PerSecond          float64       `help:"Changes a second at the simulated vendors." default:"4"`
+	PerSecond          float64       `help:"Changes a second at the simulated vendors." default:"1"`
 	TimeScale          float64       `help:"How much faster time runs at the simulated vendors (sessions, retry schedules)." default:"1"`
 	PostgresRepository string        `help:"Maven repository from which Postgres is downloaded where none is installed." placeholder:"URL"`
 	PollEvery          time.Duration `help:"How often each account is polled." default:"1s"`
@@ -45,12 +48,15 @@ type stack struct {
 	g        *globals
 	log      *zap.Logger
 	sup      *devstack.Supervisor
-	postgres *localpg.Server
+	postgres *localPostgres // nil where a flag names another
+	pool     *pgxpool.Pool
 	ports    ports
 	up       upFile
 	tenants  string // folder of the tenant files
-	infra    []string
+	http     *http.Server
 	stages   []string
+
+	file, noting sync.Mutex // up.json, and the terminal, are written by one at a time
 }
 
 const (
@@ -80,19 +86,11 @@ func (c *upCmd) Run(ctx context.Context, g *globals) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, s.stop(ctx)) }()
-	for _, step := range []struct {
-		name string
-		do   func(context.Context) error
-	}{
-		{"postgres, kafka, registry, vendors", s.startInfra},
-		{"schemas, topics, tenants", s.prepare},
-		{"stages", s.startStages},
-	} {
-		begun := time.Now()
-		if err := step.do(ctx); err != nil {
-			return err
-		}
-		s.note("%-36s %6d ms", step.name, time.Since(begun).Milliseconds())
+	if err := s.startParts(ctx); err != nil {
+		return err
+	}
+	if err := s.timed("stages", func() error { return s.startStages(ctx) })(); err != nil {
+		return err
 	}
 	if err := s.announce(ctx, started); err != nil {
 		return err
@@ -117,11 +115,16 @@ func (c *upCmd) newStack(ctx context.Context, g *globals) (*stack, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &stack{cmd: c, g: g, log: log, sup: sup, ports: p}, nil
+	s := &stack{cmd: c, g: g, log: log, sup: sup, ports: p}
+	sup.Said = func(_, line string) { s.note("%s", line) }
+	sup.Restarted = s.restarted
+	return s, nil
 }
 
 // note writes a line of progress where a person looks; with --json stdout stays exact.
 func (s *stack) note(format string, args ...any) {
+	s.noting.Lock()
+	defer s.noting.Unlock()
 	_, _ = fmt.Fprintf(s.g.errOut, format+"\n", args...)
 }
 
@@ -164,19 +167,26 @@ func (s *stack) env() []string {
 func (s *stack) sealingKeyFile() string { return filepath.Join(s.g.Dir, "secrets", "sealing.key") }
 
 // announce writes up.json and the ready line.
-func (s *stack) announce(_ context.Context, started time.Time) error {
+func (s *stack) announce(ctx context.Context, started time.Time) error {
+	s.file.Lock()
 	s.up.Kind, s.up.TopicPrefix, s.up.PID, s.up.Processes = "ready", s.g.TopicPrefix, os.Getpid(), s.sup.PIDs()
+	up := s.up
+	s.file.Unlock()
+	if err := s.serveHTTP(ctx); err != nil {
+		return err
+	}
 	if err := s.writeUpFile(); err != nil {
 		return err
 	}
-	s.serveHTTP()
-	return s.g.print(s.up, func(w io.Writer) {
+	return s.g.print(up, func(w io.Writer) {
 		_, _ = fmt.Fprintf(w, "\nready in %.1f s\n  Kafka     %s   topics %s*\n  registry  %s\n  Postgres  %s\n  vendors   %s\n  health    %s/readyz\n  logs      %s\n\n",
 			time.Since(started).Seconds(), s.up.Kafka, s.up.TopicPrefix, s.up.Registry, s.up.Postgres, s.up.Sandbox, s.up.HTTP, filepath.Join(s.g.Dir, "log"))
 	})
 }
 
 func (s *stack) writeUpFile() error {
+	s.file.Lock()
+	defer s.file.Unlock()
 	text, err := json.Marshal(s.up)
 	if err != nil {
 		return fmt.Errorf("writing up.json: %w", err)
@@ -188,8 +198,28 @@ func (s *stack) writeUpFile() error {
 	return os.Rename(path+".new", path)
 }
 
+// restarted notes the new process of a name in up.json, where up runs already and runs still.
+func (s *stack) restarted(string, int) {
+	s.file.Lock()
+	ready := s.up.PID != 0
+	if ready {
+		s.up.Processes = s.sup.PIDs()
+	}
+	s.file.Unlock()
+	if !ready {
+		return
+	}
+	if err := s.writeUpFile(); err != nil {
+		s.log.Warn("up.file", observe.Err(err))
+	}
+}
+
 // serveHTTP answers health for the whole: alive while up lives, ready while every stage runs.
-func (s *stack) serveHTTP() {
+func (s *stack) serveHTTP(ctx context.Context) error {
+	l, err := new(net.ListenConfig).Listen(ctx, "tcp", s.ports.addr(s.ports.HTTP))
+	if err != nil {
+		return fmt.Errorf("listening for health on port %d: %w", s.ports.HTTP, err)
+	}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "ok\n") })
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) {
@@ -200,19 +230,29 @@ func (s *stack) serveHTTP() {
 		}
 		_ = json.NewEncoder(w).Encode(map[string]any{"ready": len(reasons) == 0, "reasons": reasons})
 	})
-	server := &http.Server{Addr: s.ports.addr(s.ports.HTTP), Handler: mux, ReadHeaderTimeout: 5 * time.Second}
-	go func() { _ = server.ListenAndServe() }() // the port was free a moment ago; the process ends with up
+	s.http = &http.Server{Handler: mux, ReadHeaderTimeout: headerTimeout}
+	go func() { _ = s.http.Serve(l) }() // until stop
+	return nil
 }
 
 // stop ends the stages first, so that they drain into what is still there, then the rest.
 func (s *stack) stop(ctx context.Context) error {
+	s.file.Lock()
+	s.up.PID = 0
 	_ = os.Remove(filepath.Join(s.g.Dir, "up.json")) // nobody finds what is no longer there
+	s.file.Unlock()
+	if s.http != nil {
+		_ = s.http.Close()
+	}
 	limit, cancel := context.WithTimeout(context.WithoutCancel(ctx), stageReadyWithin)
 	defer cancel()
 	s.sup.Stop(limit, s.stages...)
 	s.sup.Stop(limit)
+	if s.pool != nil {
+		s.pool.Close()
+	}
 	if s.postgres != nil {
-		return s.postgres.Stop()
+		return s.postgres.stop()
 	}
 	return nil
 }

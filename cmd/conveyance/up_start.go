@@ -14,14 +14,15 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"conveyance/internal/devstack"
-	"conveyance/internal/devstack/localpg"
+	"conveyance/internal/devstack/child"
 	"conveyance/internal/fleet"
 	"conveyance/internal/postgres"
 	"conveyance/internal/tenant"
 )
 
-// startInfra starts, side by side, each part that no flag replaces by a real one.
-func (s *stack) startInfra(ctx context.Context) error {
+// startParts starts, side by side, each part that no flag replaces by a real one, and makes in it
+// what the stages expect: topics, schemas, tables, tenants. All of that is idempotent.
+func (s *stack) startParts(ctx context.Context) error {
 	s.up.Kafka, s.up.Registry, s.up.Postgres = s.g.Kafka, s.g.RegistryURL, s.g.PostgresURL
 	s.up.HTTP, s.up.Sandbox = s.ports.url(s.ports.HTTP), s.ports.url(s.ports.Sandbox)
 	if err := s.sealingKey(); err != nil {
@@ -31,43 +32,78 @@ func (s *stack) startInfra(ctx context.Context) error {
 	if s.tenants, err = devstack.WriteBrokerages(s.g.Dir, s.up.Sandbox); err != nil {
 		return err
 	}
-	g, ctx := errgroup.WithContext(ctx)
-	if s.up.Kafka == "" {
-		s.up.Kafka = s.ports.addr(s.ports.Kafka)
-		g.Go(func() error {
-			return s.infraChild(ctx, "broker", s.ports.Kafka, "--data", filepath.Join(s.g.Dir, "kafka"))
-		})
-	}
-	if s.up.Registry == "" {
-		s.up.Registry = s.ports.url(s.ports.Registry)
-		g.Go(func() error {
-			return s.infraChild(ctx, "registry", s.ports.Registry, "--file", filepath.Join(s.g.Dir, "registry.json"))
-		})
-	}
-	g.Go(func() error {
-		return s.infraChild(ctx, "sandbox", s.ports.Sandbox, "--tenants", s.tenants,
-			"--state", filepath.Join(s.g.Dir, "sandbox"), "--seed", strconv.FormatInt(s.cmd.Seed, 10),
-			"--time-scale", strconv.FormatFloat(s.cmd.TimeScale, 'f', -1, 64))
-	})
-	if s.up.Postgres == "" {
-		g.Go(func() error { return s.startPostgres(ctx) })
-	}
-	return g.Wait()
+	work, part := errgroup.WithContext(ctx)
+	work.Go(s.timed("Kafka, topics", func() error { return s.startKafka(part) }))
+	work.Go(s.timed("registry, schemas", func() error { return s.startRegistry(part) }))
+	work.Go(s.timed("simulated vendors", func() error { return s.startVendors(part) }))
+	work.Go(s.timed("Postgres, tables, tenants", func() error { return s.startTables(part, ctx) }))
+	return work.Wait()
 }
 
-func (s *stack) startPostgres(ctx context.Context) error {
-	dir, err := filepath.Abs(filepath.Join(s.g.Dir, "postgres"))
-	if err != nil {
+// timed says how long a part took to start.
+func (s *stack) timed(name string, start func() error) func() error {
+	return func() error {
+		begun := time.Now()
+		if err := start(); err != nil {
+			return err
+		}
+		s.note("%-28s %6d ms", name, time.Since(begun).Milliseconds())
+		return nil
+	}
+}
+
+func (s *stack) startKafka(ctx context.Context) error {
+	if s.up.Kafka == "" {
+		s.up.Kafka = s.ports.addr(s.ports.Kafka)
+		err := s.infraChild(ctx, "broker", s.ports.Kafka, "--data", filepath.Join(s.g.Dir, "kafka"),
+			"--trouble-fd", strconv.Itoa(child.SayFD))
+		if err != nil {
+			return err
+		}
+	}
+	g := *s.g
+	g.Kafka = s.up.Kafka
+	return applyTopics(ctx, &g, 1)
+}
+
+func (s *stack) startRegistry(ctx context.Context) error {
+	if s.up.Registry == "" {
+		s.up.Registry = s.ports.url(s.ports.Registry)
+		err := s.infraChild(ctx, "registry", s.ports.Registry, "--file", filepath.Join(s.g.Dir, "registry.json"))
+		if err != nil {
+			return err
+		}
+	}
+	g := *s.g
+	g.RegistryURL = s.up.Registry
+	return registerSchemas(ctx, &g)
+}
+
+func (s *stack) startVendors(ctx context.Context) error {
+	return s.infraChild(ctx, "sandbox", s.ports.Sandbox, "--tenants", s.tenants,
+		"--state", filepath.Join(s.g.Dir, "sandbox"), "--seed", strconv.FormatInt(s.cmd.Seed, 10),
+		"--time-scale", strconv.FormatFloat(s.cmd.TimeScale, 'f', -1, 64))
+}
+
+// startTables starts Postgres within ctx, keeps it as long as whole, and fills it.
+func (s *stack) startTables(ctx, whole context.Context) (err error) {
+	if s.up.Postgres == "" {
+		if err := s.startPostgres(ctx, whole); err != nil {
+			return err
+		}
+	}
+	if s.pool, err = postgres.Open(whole, s.up.Postgres, "conveyance up"); err != nil {
 		return err
 	}
-	pg, err := localpg.Start(ctx, localpg.Options{
-		Dir: dir, Port: s.ports.Postgres, BinaryRepository: s.cmd.PostgresRepository, Progress: s.g.errOut,
-	})
-	if err != nil {
+	if err := migrateAll(ctx, s.up.Postgres); err != nil {
 		return err
 	}
-	s.postgres, s.up.Postgres = pg, pg.URL
-	return nil
+	g := *s.g
+	g.PostgresURL = s.up.Postgres
+	if err := applyTenants(ctx, &g, s.tenants, s.sealingKeyFile()); err != nil {
+		return err
+	}
+	return s.listTenants(ctx)
 }
 
 // infraChild keeps one of up's own servers running and waits until its port answers.
@@ -105,34 +141,13 @@ func (s *stack) sealingKey() error {
 	return os.WriteFile(path, key, 0o600)
 }
 
-// prepare makes what the stages expect: tables, topics, schemas, tenants. All of it is idempotent.
-func (s *stack) prepare(ctx context.Context) error {
-	g := *s.g
-	g.Kafka, g.RegistryURL, g.PostgresURL = s.up.Kafka, s.up.Registry, s.up.Postgres
-	for _, m := range allMigrations() {
-		if err := m.Apply(ctx, g.PostgresURL); err != nil {
-			return err
-		}
-	}
-	if err := applyTopics(ctx, &g, 1); err != nil {
-		return err
-	}
-	if err := registerSchemas(ctx, &g); err != nil {
-		return err
-	}
-	if err := applyTenants(ctx, &g, s.tenants, s.sealingKeyFile()); err != nil {
-		return err
-	}
-	return s.listTenants(ctx, &g)
-}
-
 // listTenants fills up.json's tenants.
-func (s *stack) listTenants(ctx context.Context, g *globals) error {
-	store, pool, err := openTenants(ctx, g, s.sealingKeyFile())
+func (s *stack) listTenants(ctx context.Context) error {
+	store, err := tenant.Open(ctx, s.pool, tenant.Schema, nil)
 	if err != nil {
 		return err
 	}
-	defer pool.Close()
+	defer store.Close()
 	all, err := store.Tenants(ctx)
 	if err != nil {
 		return err
@@ -150,13 +165,8 @@ func (s *stack) listTenants(ctx context.Context, g *globals) error {
 
 // awaitReady waits until a stage's own /readyz says yes.
 func (s *stack) awaitReady(ctx context.Context, name string) error {
-	pool, err := postgres.Open(ctx, s.up.Postgres, "conveyance up")
-	if err != nil {
-		return err
-	}
-	defer pool.Close()
 	for {
-		err := ready(ctx, fleet.New(pool, tenant.Schema), name)
+		err := s.ready(ctx, name)
 		if err == nil {
 			return nil
 		}
@@ -168,22 +178,19 @@ func (s *stack) awaitReady(ctx context.Context, name string) error {
 	}
 }
 
-// ready asks the process of that name.
-func ready(ctx context.Context, f *fleet.Fleet, name string) error {
-	all, err := f.Processes(ctx)
+// ready asks the child that runs now under a name.
+func (s *stack) ready(ctx context.Context, name string) error {
+	all, err := fleet.New(s.pool, tenant.Schema).Processes(ctx)
 	if err != nil {
 		return err
 	}
-	err = errors.New("it has not said yet that it lives")
+	pid := s.sup.PIDs()[name]
 	for _, p := range all {
-		if p.Name != name || !p.Alive {
-			continue
-		}
-		if err = askReady(ctx, p.HTTP); err == nil {
-			return nil
+		if p.Name == name && p.PID == pid && p.Alive {
+			return askReady(ctx, p.HTTP)
 		}
 	}
-	return err
+	return errors.New("it has not said yet that it lives")
 }
 
 func askReady(ctx context.Context, addr string) error {
@@ -207,13 +214,8 @@ func askReady(ctx context.Context, addr string) error {
 // notReady lists the stages that are not ready, for up's own /readyz.
 func (s *stack) notReady(ctx context.Context) map[string]string {
 	reasons := map[string]string{}
-	pool, err := postgres.Open(ctx, s.up.Postgres, "conveyance up")
-	if err != nil {
-		return map[string]string{"postgres": err.Error()}
-	}
-	defer pool.Close()
 	for _, name := range s.stages {
-		if err := ready(ctx, fleet.New(pool, tenant.Schema), name); err != nil {
+		if err := s.ready(ctx, name); err != nil {
 			reasons[name] = err.Error()
 		}
 	}

@@ -2,12 +2,14 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -16,12 +18,13 @@ import (
 	"golang.org/x/term"
 
 	"conveyance/consumers/timeline"
-	"conveyance/internal/postgres"
 )
 
 const (
 	// tellEvery is how often the story looks for new steps.
 	tellEvery = 200 * time.Millisecond
+	// settleFor is how long a step waits for earlier ones, which another partition may show later.
+	settleFor = 600 * time.Millisecond
 	// effectsFor is how many of the latest events are watched for their effects.
 	effectsFor = 500
 )
@@ -39,14 +42,15 @@ type storyLine struct {
 
 // teller follows the timeline and the ledgers.
 type teller struct {
-	g      *globals
-	pool   *pgxpool.Pool
-	color  bool
-	last   int64
-	facts  map[string]time.Time    // when a deal's latest fact was read
-	events map[uuid.UUID]storyLine // events whose effects are awaited
-	order  []uuid.UUID             // of events, the oldest first
-	told   map[string]bool         // effects that were told
+	g       *globals
+	pool    *pgxpool.Pool
+	color   bool
+	last    int64
+	waiting []storyLine             // steps that are not told yet: earlier ones may still come
+	facts   map[string]time.Time    // when a deal's latest fact was read
+	events  map[uuid.UUID]storyLine // events whose effects are awaited
+	order   []uuid.UUID             // of events, the oldest first
+	told    map[uuid.UUID][]string  // effects of events that were told
 }
 
 // tell begins the story at the simulated vendors and tells it until ctx ends.
@@ -55,16 +59,12 @@ func (s *stack) tell(ctx context.Context) error {
 		<-ctx.Done()
 		return nil
 	}
-	pool, err := postgres.Open(ctx, s.up.Postgres, "conveyance up")
-	if err != nil {
-		return err
-	}
-	defer pool.Close()
+	var err error
 	t := &teller{
-		g: s.g, pool: pool, color: !s.g.JSON && isTerminal(s.g.out),
-		facts: map[string]time.Time{}, events: map[uuid.UUID]storyLine{}, told: map[string]bool{},
+		g: s.g, pool: s.pool, color: !s.g.JSON && isTerminal(s.g.out),
+		facts: map[string]time.Time{}, events: map[uuid.UUID]storyLine{}, told: map[uuid.UUID][]string{},
 	}
-	if t.last, err = timeline.Last(ctx, pool, timelineSchema); err != nil {
+	if t.last, err = timeline.Last(ctx, t.pool, timelineSchema); err != nil {
 		return err
 	}
 	if err := s.beginStory(ctx); err != nil {
@@ -105,6 +105,7 @@ func (s *stack) beginStory(ctx context.Context) error {
 	return nil
 }
 
+// step reads what is new, and tells what is old enough for its order to be sure.
 func (t *teller) step(ctx context.Context) error {
 	entries, err := timeline.Since(ctx, t.pool, timelineSchema, t.last)
 	if err != nil {
@@ -113,17 +114,25 @@ func (t *teller) step(ctx context.Context) error {
 	for _, e := range entries {
 		t.last = e.ID
 		l := storyLine{Kind: "story", At: e.At, Tenant: e.Tenant, Deal: e.DealKey, Step: e.Kind, Line: e.Line}
-		if e.Kind == "fact" {
-			t.facts[e.DealKey] = e.At
-		}
 		if e.EventID != nil {
 			t.await(*e.EventID, l)
 		}
-		if err := t.say(l); err != nil {
+		t.waiting = append(t.waiting, l)
+	}
+	if err := t.effects(ctx); err != nil {
+		return err
+	}
+	slices.SortStableFunc(t.waiting, func(a, b storyLine) int {
+		return cmp.Or(a.At.Compare(b.At), cmp.Compare(a.Deal, b.Deal), cmp.Compare(stepOrder[a.Step], stepOrder[b.Step]))
+	})
+	sure := time.Now().Add(-settleFor)
+	for len(t.waiting) > 0 && t.waiting[0].At.Before(sure) {
+		if err := t.say(t.waiting[0]); err != nil {
 			return err
 		}
+		t.waiting = t.waiting[1:]
 	}
-	return t.effects(ctx)
+	return nil
 }
 
 func (t *teller) await(id uuid.UUID, l storyLine) {
@@ -131,10 +140,12 @@ func (t *teller) await(id uuid.UUID, l storyLine) {
 	t.order = append(t.order, id)
 	if len(t.order) > effectsFor {
 		delete(t.events, t.order[0])
+		delete(t.told, t.order[0])
 		t.order = t.order[1:]
 	}
 }
 
+// effects adds the effects that are in place now. A call that is still under way is no step yet.
 func (t *teller) effects(ctx context.Context) error {
 	if len(t.order) == 0 {
 		return nil
@@ -144,35 +155,43 @@ func (t *teller) effects(ctx context.Context) error {
 		return err
 	}
 	for _, e := range effects {
-		key := e.EventID + e.Line
-		if t.told[key] {
-			continue
-		}
-		t.told[key] = true
 		id, err := uuid.Parse(e.EventID)
 		if err != nil {
 			return err // it was made of one a moment ago
 		}
-		of := t.events[id]
-		if err := t.say(storyLine{Kind: "story", At: e.At, Tenant: of.Tenant, Deal: of.Deal, Step: "effect", Line: e.Line}); err != nil {
-			return err
+		if e.state != stateApplied || slices.Contains(t.told[id], e.Line) {
+			continue
 		}
+		t.told[id] = append(t.told[id], e.Line)
+		of := t.events[id]
+		t.waiting = append(t.waiting, storyLine{
+			Kind: "story", At: e.At, Tenant: of.Tenant, Deal: of.Deal, Step: "effect", Line: e.Line,
+		})
 	}
 	return nil
 }
 
-var stepColors = map[string]string{"hint": "\x1b[90m", "fact": "\x1b[36m", "meaning": "\x1b[33m", "effect": "\x1b[32m"}
+var (
+	stepOrder  = map[string]int{"hint": 0, "fact": 1, "meaning": 2, "effect": 3}
+	stepColors = map[string]string{"hint": "\x1b[90m", "fact": "\x1b[36m", "meaning": "\x1b[33m", "effect": "\x1b[32m"}
+)
 
 func (t *teller) say(l storyLine) error {
-	if at, ok := t.facts[l.Deal]; ok {
+	if l.Step == "fact" {
+		t.facts[l.Deal] = l.At
+	}
+	since := ""
+	if at, ok := t.facts[l.Deal]; ok && l.Step != "fact" {
 		l.MS = max(0, l.At.Sub(at).Milliseconds())
+		since = fmt.Sprintf("+%d ms", l.MS)
 	}
 	return t.g.print(l, func(w io.Writer) {
 		on, off := "", ""
 		if t.color {
 			on, off = stepColors[l.Step], "\x1b[0m"
 		}
-		_, _ = fmt.Fprintf(w, "%s  %-10s %s%-7s%s %5d ms  %s  %s\n", l.At.Local().Format("15:04:05.000"), l.Tenant, on, l.Step, off, l.MS, short(l.Deal), l.Line)
+		_, _ = fmt.Fprintf(w, "%s  %-10s %s  %s%-7s%s %9s  %s\n",
+			l.At.Local().Format("15:04:05.000"), l.Tenant, short(l.Deal), on, l.Step, off, since, l.Line)
 	})
 }
 

@@ -34,6 +34,11 @@ const (
 
 // Supervisor keeps children running until it is stopped. It is safe for concurrent use.
 type Supervisor struct {
+	// Said hears each line that a child writes to its file descriptor child.SayFD, and Restarted of
+	// each child that was started again. Both are set before the first Keep.
+	Said      func(name, line string)
+	Restarted func(name string, pid int)
+
 	exe string // this binary
 	dir string // logs go to dir/log/<name>.log
 	log *zap.Logger
@@ -49,7 +54,10 @@ func NewSupervisor(exe, dir string, log *zap.Logger) (*Supervisor, error) {
 	if err := os.MkdirAll(filepath.Join(dir, "log"), 0o700); err != nil {
 		return nil, fmt.Errorf("making the log folder: %w", err)
 	}
-	return &Supervisor{exe: exe, dir: dir, log: log, running: map[string]*child.Process{}}, nil
+	return &Supervisor{
+		exe: exe, dir: dir, log: log, running: map[string]*child.Process{},
+		Said: func(string, string) {}, Restarted: func(string, int) {},
+	}, nil
 }
 
 // LogOf is the file that a child's output goes to.
@@ -61,7 +69,7 @@ func (s *Supervisor) LogOf(name string) string {
 func (s *Supervisor) Keep(name string, args, env []string) error {
 	spec := child.Spec{
 		Path: s.exe, Args: append(strings.Fields(name), args...), Env: env,
-		Log: s.LogOf(name), Death: syscall.SIGKILL,
+		Log: s.LogOf(name), Death: syscall.SIGKILL, Say: func(line string) { s.Said(name, line) },
 	}
 	p, err := child.Start(spec)
 	if err != nil {
@@ -104,7 +112,9 @@ func (s *Supervisor) watch(name string, spec child.Spec, p *child.Process) {
 		s.mu.Unlock()
 		if err != nil {
 			s.log.Error("process.start", zap.String("process", name), observe.Err(err))
+			continue
 		}
+		s.Restarted(name, p.PID)
 	}
 }
 

@@ -2,6 +2,7 @@
 package child
 
 import (
+	"bufio"
 	"fmt"
 	"os"
 	"os/exec"
@@ -19,7 +20,13 @@ type Spec struct {
 	Log     string              // file that stdout and stderr are appended to, mode 0600
 	Account *syscall.Credential // nil = the parent's
 	Death   syscall.Signal      // what the kernel sends the child when the parent dies
+	// Say is called with each line that the child writes to file descriptor SayFD, while the child
+	// lives; nil = the child has no such descriptor. It is the way out where the log's disk is full.
+	Say func(line string)
 }
+
+// SayFD is the child's end of Spec.Say.
+const SayFD = 3
 
 // Process is a running child. It is safe for concurrent use.
 type Process struct {
@@ -40,12 +47,18 @@ func Start(s Spec) (*Process, error) {
 	cmd.Dir, cmd.Stdout, cmd.Stderr = s.Dir, log, log
 	cmd.Env = append(cmd.Environ(), s.Env...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: s.Account, Setpgid: true, Pdeathsig: s.Death}
+	heard, err := hear(cmd, s.Say)
+	if err != nil {
+		_ = log.Close()
+		return nil, fmt.Errorf("starting %s: %w", s.Path, err)
+	}
 	p := &Process{cmd: cmd, done: make(chan struct{})}
 	started := make(chan error)
 	go func() {
 		runtime.LockOSThread()
 		defer runtime.UnlockOSThread()
 		err := cmd.Start()
+		heard()
 		started <- err
 		if err == nil {
 			p.err = cmd.Wait()
@@ -58,6 +71,26 @@ func Start(s Spec) (*Process, error) {
 	}
 	p.PID = cmd.Process.Pid
 	return p, nil
+}
+
+// hear gives the child a pipe to say lines into. The returned function closes the parent's copy of
+// the child's end, once the child is started or will not be.
+func hear(cmd *exec.Cmd, say func(string)) (started func(), err error) {
+	if say == nil {
+		return func() {}, nil
+	}
+	r, w, err := os.Pipe()
+	if err != nil {
+		return nil, fmt.Errorf("making a pipe: %w", err)
+	}
+	cmd.ExtraFiles = []*os.File{w}
+	go func() {
+		for lines := bufio.NewScanner(r); lines.Scan(); {
+			say(lines.Text())
+		}
+		_ = r.Close()
+	}()
+	return func() { _ = w.Close() }, nil
 }
 
 // Done is closed when the child has ended.
