@@ -14,6 +14,7 @@ import (
 	"go.uber.org/goleak"
 
 	"conveyance/avro/event"
+	"conveyance/internal/budget"
 	"conveyance/internal/postgres"
 	"conveyance/internal/stream"
 	"conveyance/internal/tenant"
@@ -311,7 +312,7 @@ func (b *bench) run(t testing.TB) []string {
 	t.Helper()
 	var outcomes []string
 	for _, j := range b.takeAll(t) {
-		end := b.fetch(t.Context(), j, tenant.Account{})
+		end := b.fetch(budget.WithLane(t.Context(), j.lane.String()), j, tenant.Account{})
 		if end.hold != nil {
 			require.NoError(t, b.hold(t.Context(), *end.hold))
 		}

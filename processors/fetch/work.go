@@ -47,7 +47,9 @@ type ending struct {
 // left alone for a while. Shutdown lets it finish, for drainTimeout.
 func (f *Fetch) work(ctx context.Context, j job, a tenant.Account) (stalled bool) {
 	began := f.cfg.Now()
-	end := f.fetch(ctx, j, a)
+	in, cancel := outlive(budget.WithLane(ctx, j.lane.String()), callTimeout+publishTimeout, drainTimeout)
+	defer cancel()
+	end := f.fetch(in, j, a)
 	if end.hold != nil {
 		if err := f.hold(ctx, *end.hold); err != nil {
 			f.log.Warn("fetch.hold", observe.Account(a.Key()), observe.Err(err))
@@ -62,12 +64,12 @@ func (f *Fetch) work(ctx context.Context, j job, a tenant.Account) (stalled bool
 // fetch makes the call and publishes the answer. It writes no row.
 func (f *Fetch) fetch(ctx context.Context, j job, a tenant.Account) ending {
 	v := f.vendors[j.resource.Vendor]
-	call, cancel := outlive(budget.WithLane(ctx, j.lane.String()), callTimeout, drainTimeout)
+	call, cancel := context.WithTimeout(ctx, callTimeout)
 	snap, err := f.read(call, v, j, a)
-	if interrupted(call) && err != nil {
+	cancel()
+	if interrupted(ctx) && err != nil {
 		err = errShutdown
 	}
-	cancel()
 	if err != nil {
 		end := f.failed(j, err)
 		end.finished = !j.unfinished // nothing was published
@@ -91,10 +93,10 @@ func (f *Fetch) pass(ctx context.Context, j job, snap *event.VendorSnapshot) end
 	if !st.emit {
 		return end
 	}
-	send, cancel := outlive(ctx, publishTimeout, drainTimeout)
+	send, cancel := context.WithTimeout(ctx, publishTimeout)
 	defer cancel()
 	if err := f.publish.Publish(send, out(snap)); err != nil {
-		if interrupted(send) {
+		if interrupted(ctx) {
 			err = errShutdown
 		}
 		lost := f.failed(j, err)

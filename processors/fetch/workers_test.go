@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"conveyance/avro/event"
+	"conveyance/internal/budget"
 	"conveyance/internal/tenant"
 	"conveyance/internal/testkit"
 	"conveyance/internal/verdict"
@@ -76,8 +77,10 @@ func TestLiveGoesBeforeBackfill(t *testing.T) {
 	_, err := b.desk.MarkDirty(t.Context(), many("lakeshore", 500), "backfill", "reconcile")
 	require.NoError(t, err)
 	var lanes []string
+	var spent string // the lane of the call before
 	done := make(chan struct{})
 	b.log.before = func(s *event.VendorSnapshot) error {
+		require.Equal(t, spent, s.Lane)
 		lanes = append(lanes, s.Lane) // one hand
 		switch {
 		case len(lanes) == 5:
@@ -87,7 +90,10 @@ func TestLiveGoesBeforeBackfill(t *testing.T) {
 		}
 		return nil
 	}
-	b.vendor.fetch = alive
+	b.vendor.fetch = func(ctx context.Context, r event.Resource) (event.VendorSnapshot, error) {
+		spent = budget.LaneOf(ctx)
+		return alive(ctx, r)
+	}
 	b.workers(t)
 	<-done
 	require.Equal(t, []string{"live", "live"}, lanes[5:7])
@@ -229,7 +235,9 @@ func TestShutdownCutsAReadThatHangsAndSpendsNoAttempt(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		began := time.Now()
 		time.AfterFunc(time.Second, cancel)
-		end := b.fetch(ctx, j, tenant.Account{})
+		in, release := outlive(ctx, callTimeout+publishTimeout, drainTimeout)
+		defer release()
+		end := b.fetch(in, j, tenant.Account{})
 		require.Equal(t, time.Second+drainTimeout, time.Since(began))
 		require.Equal(t, outcomeInterrupted, end.outcome)
 		require.Zero(t, end.attempts)
