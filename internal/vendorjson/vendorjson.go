@@ -63,7 +63,8 @@ func tag(key string) uint32 {
 	if n == 0 {
 		return 0
 	}
-	return uint32(n)<<24 | uint32(key[0])<<16 | uint32(key[n/2])<<8 | uint32(key[n-1]) //nolint:gosec // G115: a longer key only loses bits
+	//nolint:gosec // G115: a longer key only loses bits
+	return uint32(n)<<24 | uint32(key[0])<<16 | uint32(key[n/2])<<8 | uint32(key[n-1])
 }
 
 // Kind is what the value is.

@@ -50,8 +50,12 @@ var (
 		{"mls_number", func(a, b *event.Deal) bool { return a.MLSNumber == b.MLSNumber }},
 		{"name", func(a, b *event.Deal) bool { return a.Name == b.Name }},
 		{"office_key", func(a, b *event.Deal) bool { return a.OfficeKey == b.OfficeKey }},
-		{"participants", func(a, b *event.Deal) bool { return slices.EqualFunc(a.Participants, b.Participants, sameParticipant) }},
-		{"projected_close_date", func(a, b *event.Deal) bool { return sameTime(a.ProjectedCloseDate, b.ProjectedCloseDate) }},
+		{"participants", func(a, b *event.Deal) bool {
+			return slices.EqualFunc(a.Participants, b.Participants, sameParticipant)
+		}},
+		{"projected_close_date", func(a, b *event.Deal) bool {
+			return sameTime(a.ProjectedCloseDate, b.ProjectedCloseDate)
+		}},
 		{"property", func(a, b *event.Deal) bool { return same(a.Property, b.Property) }},
 		{"representation", func(a, b *event.Deal) bool { return a.Representation == b.Representation }},
 		{"sale_price", func(a, b *event.Deal) bool { return same(a.SalePrice, b.SalePrice) }},
@@ -83,9 +87,9 @@ func sameParticipant(a, b event.Participant) bool {
 
 // sameContact is the table in one expression, with the key: the table is for naming what differs.
 func sameContact(a, b *event.Contact) bool {
-	return a.ContactKey == b.ContactKey && a.SourceKey == b.SourceKey && a.FirstName == b.FirstName && a.LastName == b.LastName &&
-		a.FullName == b.FullName && a.Company == b.Company && slices.Equal(a.Emails, b.Emails) && slices.Equal(a.Phones, b.Phones) &&
-		same(a.Address, b.Address)
+	return a.ContactKey == b.ContactKey && a.SourceKey == b.SourceKey &&
+		a.FirstName == b.FirstName && a.LastName == b.LastName && a.FullName == b.FullName && a.Company == b.Company &&
+		slices.Equal(a.Emails, b.Emails) && slices.Equal(a.Phones, b.Phones) && same(a.Address, b.Address)
 }
 
 func sameCommission(a, b *event.Commission) bool {
@@ -93,9 +97,11 @@ func sameCommission(a, b *event.Commission) bool {
 		return a == b
 	}
 	return same(a.Gross, b.Gross) && same(a.ListingSide, b.ListingSide) && same(a.BuyerSide, b.BuyerSide) &&
-		same(a.Referral, b.Referral) && slices.Equal(a.Fees, b.Fees) && slices.EqualFunc(a.Split, b.Split, samePayee) && a.Final == b.Final
+		same(a.Referral, b.Referral) && slices.Equal(a.Fees, b.Fees) &&
+		slices.EqualFunc(a.Split, b.Split, samePayee) && a.Final == b.Final
 }
 
 func samePayee(a, b event.Payee) bool {
-	return a.PayeeKey == b.PayeeKey && a.Name == b.Name && a.Role == b.Role && same(a.BasisPoints, b.BasisPoints) && same(a.Amount, b.Amount)
+	return a.PayeeKey == b.PayeeKey && a.Name == b.Name && a.Role == b.Role &&
+		same(a.BasisPoints, b.BasisPoints) && same(a.Amount, b.Amount)
 }

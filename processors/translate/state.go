@@ -129,14 +129,16 @@ func (t tables) save(ctx context.Context, tx pgx.Tx, rows []row, revisions []rev
 		versions[i], tokens[i], gones[i], counts[i] = r.version, r.token, r.goneToken, r.revision
 		firsts[i], reads[i] = r.firstReadAt, r.readAt
 	}
-	_, err := tx.Exec(ctx, postgres.In(t.schema, sqlSave), laneLive, keys, versions, tokens, gones, counts, digests, bodies, firsts, reads)
+	_, err := tx.Exec(ctx, postgres.In(t.schema, sqlSave),
+		laneLive, keys, versions, tokens, gones, counts, digests, bodies, firsts, reads)
 	if err != nil {
 		return fmt.Errorf("storing the state of %d records: %w", n, err)
 	}
 	if len(revisions) == 0 {
 		return nil
 	}
-	names, of, numbers := make([]string, len(revisions)), make([]int64, len(revisions)), make([]int64, len(revisions))
+	n = len(revisions)
+	names, of, numbers := make([]string, n), make([]int64, n), make([]int64, n)
 	for i, r := range revisions {
 		names[i], of[i], numbers[i] = r.key, r.token, r.revision
 	}

@@ -177,7 +177,8 @@ func poller(t *testing.T, leaf Leaf) {
 	first, start := poll(t, leaf, nil)
 	i := slices.IndexFunc(first, func(c producers.Change) bool { return c.Resource == leaf.Known })
 	require.GreaterOrEqual(t, i, 0, "the first poll yields what is there")
-	require.True(t, slices.IsSortedFunc(first, func(a, b producers.Change) int { return int(a.Version - b.Version) }), "oldest first")
+	byVersion := func(a, b producers.Change) int { return int(a.Version - b.Version) }
+	require.True(t, slices.IsSortedFunc(first, byVersion), "oldest first")
 	if fact := first[i].Fact; fact != nil {
 		require.Equal(t, fetch(t, leaf).Digest, fact.Digest, "a poll and a fetch see one record alike")
 		require.Equal(t, first[i].Version, fact.Version)

@@ -50,7 +50,9 @@ type saleItem struct {
 
 // get makes a GET. A session that is refused is renewed once; a new one that is refused is a refused
 // account.
-func (c *client) get(ctx context.Context, a tenant.Account, path string, query url.Values, answers ...int) (vendorhttp.Response, error) {
+func (c *client) get(
+	ctx context.Context, a tenant.Account, path string, query url.Values, answers ...int,
+) (vendorhttp.Response, error) {
 	token, err := c.session(ctx, a, "")
 	if err != nil {
 		return vendorhttp.Response{}, err
@@ -150,7 +152,8 @@ func (c *client) sales(ctx context.Context, a tenant.Account, from, to time.Time
 		}
 		query.Set("pageNumber", strconv.Itoa(page+1))
 	}
-	return nil, verdict.Parked("vendor list has no end", fmt.Errorf("listing files of %s: more than %d pages", a.Key(), pagesMax))
+	return nil, verdict.Parked("vendor list has no end",
+		fmt.Errorf("listing files of %s: more than %d pages", a.Key(), pagesMax))
 }
 
 // readList reads the list in each of the forms that were seen: a bare array, {"value":[…]} and

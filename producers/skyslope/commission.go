@@ -24,7 +24,8 @@ func (m *mapping) commission(status event.TransactionStatus) *event.Commission {
 	if c.Referral == nil {
 		c.Referral = m.dollars(m.sale.One("commissionReferral"), "/commissionReferral", "amount")
 	}
-	if c.Gross == nil && c.ListingSide == nil && c.BuyerSide == nil && c.Referral == nil && len(c.Fees) == 0 && len(c.Split) == 0 {
+	none := c.Gross == nil && c.ListingSide == nil && c.BuyerSide == nil && c.Referral == nil
+	if none && len(c.Fees) == 0 && len(c.Split) == 0 {
 		return nil
 	}
 	return c
@@ -59,7 +60,9 @@ func (m *mapping) split() []event.Payee {
 	}
 	agents := len(out)
 	for line := range m.sale.Many("commissionBreakdowns") {
-		p := event.Payee{Name: line.Text("name"), Role: line.Text("details"), Amount: m.dollars(line, "/commissionBreakdowns", "amount")}
+		p := event.Payee{
+			Name: line.Text("name"), Role: line.Text("details"), Amount: m.dollars(line, "/commissionBreakdowns", "amount"),
+		}
 		again := slices.ContainsFunc(out[:agents], func(have event.Payee) bool { return strings.EqualFold(have.Name, p.Name) })
 		if p.Amount != nil && (p.Name == "" || !again) {
 			out = append(out, p)

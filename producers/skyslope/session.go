@@ -107,7 +107,8 @@ func (c *client) login(ctx context.Context, a tenant.Account) (token string, unt
 	}
 	var answer struct{ Session, Expiration string }
 	if err := json.Unmarshal(vendorjson.Clean(resp.Body), &answer); err != nil || answer.Session == "" {
-		return "", time.Time{}, verdict.RetryAfter(0, causeUnreadable, fmt.Errorf("reading the session of %s: none in the answer", a.Key()))
+		return "", time.Time{}, verdict.RetryAfter(0, causeUnreadable,
+			fmt.Errorf("reading the session of %s: none in the answer", a.Key()))
 	}
 	return answer.Session, ends(answer.Expiration, time.Now()), nil
 }

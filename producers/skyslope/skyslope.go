@@ -123,7 +123,8 @@ func (s *Source) Check(ctx context.Context, t tenant.Tenant, a tenant.Account) (
 	if v := verdict.Of(err); v != nil && v.Kind == verdict.Hold && v.Cause == causeRefused {
 		return []tenant.Finding{{
 			Tenant: t.ID, Account: a.Key(), What: "SkySlope refuses the login or the list of files",
-			Remedy: "compare client_id, client_secret, access_key and access_secret with those in SkySlope, and the rights of the key's user",
+			Remedy: "compare client_id, client_secret, access_key and access_secret with those in SkySlope, " +
+				"and the rights of the key's user",
 		}}, nil
 	}
 	return nil, err
