@@ -33,10 +33,15 @@ func (demoKillCmd) Run(ctx context.Context, g *globals) error {
 		if err != nil {
 			return err
 		}
-		if err := s.fault(ctx, "followupboss", here, "PUT /v1/people/*", "slow:2", 1); err != nil {
+		people, err := s.people(ctx, d)
+		if err != nil {
 			return err
 		}
-		s.say("%s: the CRM will take 2 s for the next change of a person", here)
+		person := "/v1/people/" + people[0].ID.String()
+		if err := s.fault(ctx, "followupboss", here, "PUT "+person, "slow:2", 1); err != nil {
+			return err
+		}
+		s.say("%s: the CRM will take 2 s for the next change of this buyer", here)
 		from, err := s.lastRequest(ctx, "followupboss", here)
 		if err != nil {
 			return err
@@ -45,7 +50,10 @@ func (demoKillCmd) Run(ctx context.Context, g *globals) error {
 			return err
 		}
 		s.say("%s: the deal goes to Pending in SkySlope", here)
-		if err := s.until(ctx, "the call to the CRM", func() (bool, error) { return s.called(ctx, from, "PUT", "/v1/people/") }); err != nil {
+		if err := s.until(ctx, "the call to the CRM", func() (bool, error) {
+			n, err := s.calls(ctx, from, "PUT", person)
+			return n > 0, err
+		}); err != nil {
 			return err
 		}
 		old, err := s.process(ctx, "adapter followupboss")
@@ -64,10 +72,22 @@ func (demoKillCmd) Run(ctx context.Context, g *globals) error {
 			return err
 		}
 		s.say("up started another one after %d ms; it finds a call without an answer, waits until none can still land, and reads back", time.Since(killed).Milliseconds())
-		if err := s.until(ctx, "the stage in the CRM", func() (bool, error) { return s.personStands(ctx, d, "Under Contract") }); err != nil {
+		if err := s.until(ctx, "the effect to be settled", func() (bool, error) {
+			stands, err := s.personStands(ctx, d, "Under Contract")
+			if err != nil || !stands {
+				return false, err
+			}
+			return s.settled(ctx, d)
+		}); err != nil {
 			return err
 		}
-		return s.verdictOf(ctx, d, "kill", fmt.Sprintf("settled %.1f s after the kill", time.Since(killed).Seconds()))
+		settled := time.Since(killed)
+		calls, err := s.calls(ctx, from, "PUT", person)
+		if err != nil {
+			return err
+		}
+		return s.verdictOf(ctx, d, "kill", calls == 1, fmt.Sprintf(
+			"changed by %d call, settled %.1f s after the kill", calls, settled.Seconds()))
 	})
 }
 
@@ -115,7 +135,7 @@ func (demoRevokeCmd) Run(ctx context.Context, g *globals) error {
 		if err := s.until(ctx, here+"'s stage in the CRM", func() (bool, error) { return s.personStands(ctx, mine, "Under Contract") }); err != nil {
 			return err
 		}
-		return s.verdictOf(ctx, mine, "revoke", fmt.Sprintf("%s never waited, %s flowed by itself %.1f s after the key was mended", there, here, time.Since(mended).Seconds()))
+		return s.verdictOf(ctx, mine, "revoke", true, fmt.Sprintf("%s never waited, %s flowed by itself %.1f s after the key was mended", there, here, time.Since(mended).Seconds()))
 	})
 }
 
@@ -166,7 +186,7 @@ func (demoRenameCmd) Run(ctx context.Context, g *globals) error {
 		if err := s.until(ctx, "the stage in the CRM", func() (bool, error) { return s.personStands(ctx, d, "Under Contract") }); err != nil {
 			return err
 		}
-		return s.verdictOf(ctx, d, "rename-field", fmt.Sprintf("parked with the path that broke, and applied %.1f s after the release", time.Since(released).Seconds()))
+		return s.verdictOf(ctx, d, "rename-field", true, fmt.Sprintf("parked with the path that broke, and applied %.1f s after the release", time.Since(released).Seconds()))
 	})
 }
 

@@ -152,7 +152,8 @@ func (s *stage) control(ctx context.Context, method, path string, body, into any
 
 // demoPerson is a person as the CRM holds it.
 type demoPerson struct {
-	Stage  string `json:"stage"`
+	ID     json.Number `json:"id"`
+	Stage  string      `json:"stage"`
 	Emails []struct {
 		Value string `json:"value"`
 	} `json:"emails"`
@@ -199,14 +200,31 @@ func (s *stage) lastRequest(ctx context.Context, vendor, account string) (int64,
 	return all[len(all)-1].N, nil
 }
 
-func (s *stage) called(ctx context.Context, after int64, method, prefix string) (bool, error) {
+// calls counts the CRM's calls to a path since a request.
+func (s *stage) calls(ctx context.Context, after int64, method, path string) (n int, err error) {
 	all, err := s.requests(ctx, "followupboss", here, after)
 	for _, r := range all {
-		if r.Method == method && strings.HasPrefix(r.Path, prefix) {
-			return true, nil
+		if r.Method == method && strings.HasSuffix(r.Path, path) {
+			n++
 		}
 	}
-	return false, err
+	return n, err
+}
+
+// settled is true where the ledger knows the outcome of every effect of the deal.
+func (s *stage) settled(ctx context.Context, d demoDeal) (bool, error) {
+	lines, err := trace(ctx, s.pool, d.key)
+	effects := 0
+	for _, l := range lines {
+		if l.Kind != "effect" {
+			continue
+		}
+		if l.state == ledger.Claimed.String() || l.state == ledger.Unknown.String() {
+			return false, err
+		}
+		effects++
+	}
+	return effects > 0, err
 }
 
 func (s *stage) held(ctx context.Context, group string, f ledger.Filter) (held []ledger.Held, err error) {
@@ -291,14 +309,18 @@ type demoVerdict struct {
 	Verdict string `json:"verdict"`
 }
 
-// verdictOf counts what the CRM holds of the deal, and ends the demonstration.
-func (s *stage) verdictOf(ctx context.Context, d demoDeal, name, said string) error {
+// verdictOf counts what the CRM holds of the deal, and ends the demonstration: one person, and ok.
+func (s *stage) verdictOf(ctx context.Context, d demoDeal, name string, ok bool, said string) error {
 	people, err := s.people(ctx, d)
 	if err != nil {
 		return err
 	}
-	ok := len(people) == 1
-	v := demoVerdict{"verdict", name, ok, fmt.Sprintf("%d person with stage %s: %s", len(people), people[0].Stage, said)}
+	ok = ok && len(people) == 1
+	at := "without a stage"
+	if len(people) > 0 {
+		at = "with stage " + people[0].Stage
+	}
+	v := demoVerdict{"verdict", name, ok, fmt.Sprintf("%d person %s: %s", len(people), at, said)}
 	if err := s.g.print(v, func(w io.Writer) {
 		word := "OK"
 		if !ok {
@@ -309,7 +331,7 @@ func (s *stage) verdictOf(ctx context.Context, d demoDeal, name, said string) er
 		return err
 	}
 	if !ok {
-		return fmt.Errorf("demo %s found %d people where there must be one", name, len(people))
+		return fmt.Errorf("demo %s did not end as it must: see its verdict", name)
 	}
 	return nil
 }

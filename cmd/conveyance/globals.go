@@ -8,10 +8,12 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"net"
 	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -34,6 +36,7 @@ type globals struct {
 	LogLevel    string `env:"CONVEYANCE_LOG_LEVEL" help:"debug, info, warn or error; logs go to stderr." default:"info" enum:"debug,info,warn,error"`
 
 	out, errOut io.Writer `kong:"-"`
+	ended       int       // pid of the up that the addresses are from, where it runs no more
 }
 
 // upFile is the content of <dir>/up.json and up's first line with --json.
@@ -87,6 +90,9 @@ func (g *globals) resolve(n need) error {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
+	if up.PID != 0 && errors.Is(syscall.Kill(up.PID, 0), syscall.ESRCH) {
+		g.ended = up.PID
+	}
 	var missing []string
 	for _, s := range []struct {
 		need  need
@@ -120,7 +126,23 @@ func (g *globals) open(ctx context.Context, name string) (*pgxpool.Pool, error) 
 	if err := g.resolve(needPostgres); err != nil {
 		return nil, err
 	}
-	return postgres.Open(ctx, g.PostgresURL, "conveyance "+name)
+	pool, err := postgres.Open(ctx, g.PostgresURL, "conveyance "+name)
+	return pool, g.away(err, "Postgres", "--postgres")
+}
+
+// away adds to the error of a server that does not answer what a person does next.
+func (g *globals) away(err error, what, flag string) error {
+	op, isNet := errors.AsType[*net.OpError](err)
+	switch {
+	case err == nil:
+		return nil
+	case !isNet:
+		return err
+	case g.ended != 0:
+		return fmt.Errorf("the up of %s (pid %d) has ended: start conveyance up again: %w", g.Dir, g.ended, op)
+	default: // op alone: what wraps it repeats the address for each of the host's
+		return fmt.Errorf("%s does not answer: start it, or correct %s: %w", what, flag, op)
+	}
 }
 
 func (g *globals) codec() (*wire.Codec, error) {

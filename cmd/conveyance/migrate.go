@@ -61,7 +61,7 @@ func (c *migrateCmd) Run(ctx context.Context, g *globals) error {
 	for _, m := range allMigrations() {
 		missing, err := m.Pending(ctx, g.PostgresURL)
 		if err != nil {
-			return err
+			return g.away(err, "Postgres", "--postgres")
 		}
 		if !c.Plan && len(missing) > 0 {
 			if err := m.Apply(ctx, g.PostgresURL); err != nil {

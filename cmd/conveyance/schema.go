@@ -39,7 +39,7 @@ func (schemaCheckCmd) Run(ctx context.Context, g *globals) error {
 	}
 	findings, err := r.Check(ctx, schema.All())
 	if err != nil {
-		return err
+		return g.away(err, "the registry", "--registry")
 	}
 	for _, f := range findings {
 		if err := g.print(f, func(w io.Writer) { _, _ = fmt.Fprintln(w, f) }); err != nil {
@@ -68,7 +68,7 @@ func (schemaRegisterCmd) Run(ctx context.Context, g *globals) error {
 	}
 	done, err := r.Register(ctx, schema.All())
 	if err != nil {
-		return err
+		return g.away(err, "the registry", "--registry")
 	}
 	if g.JSON {
 		for _, d := range done {
@@ -96,7 +96,7 @@ func registerSchemas(ctx context.Context, g *globals) error {
 		return err
 	}
 	_, err = r.Register(ctx, schema.All())
-	return err
+	return g.away(err, "the registry", "--registry")
 }
 
 type schemaListCmd struct{}
@@ -112,7 +112,7 @@ func (schemaListCmd) Run(ctx context.Context, g *globals) error {
 	}
 	all, err := r.List(ctx)
 	if err != nil {
-		return err
+		return g.away(err, "the registry", "--registry")
 	}
 	if g.JSON {
 		for _, l := range all {

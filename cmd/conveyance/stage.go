@@ -69,7 +69,7 @@ func runStage(
 		return err
 	}
 	if err := checkMigrations(ctx, g.PostgresURL, append(schemas, tenant.Schema)...); err != nil {
-		return err
+		return g.away(err, "Postgres", "--postgres")
 	}
 	rt, err := openEnvirons(ctx, g, flags, name, log)
 	if err != nil {

@@ -43,7 +43,7 @@ func (g *globals) admin(ctx context.Context, fn func(context.Context, *kadm.Clie
 	ctx, cancel := context.WithTimeout(ctx, adminWithin)
 	defer cancel()
 	if err := cl.Ping(ctx); err != nil {
-		return fmt.Errorf("reaching Kafka at %s: %w", g.Kafka, err)
+		return g.away(fmt.Errorf("reaching Kafka at %s: %w", g.Kafka, err), "Kafka", "--kafka")
 	}
 	return fn(ctx, kadm.NewClient(cl))
 }

@@ -23,7 +23,7 @@ import (
 
 type upCmd struct {
 	Fresh              bool          `help:"Begin anew: delete what an earlier run left in --dir."`
-	Ports              string        `help:"fixed: Kafka 9092, registry 8081, HTTP 8080, sandbox 8090, Postgres 54320. auto: free ones, kept for the next run." enum:"fixed,auto" default:"fixed"`
+	Ports              string        `help:"fixed: Kafka 9092, registry 8081, HTTP 8080, sandbox 8090, Postgres 15432. auto: free ones, kept for the next run." enum:"fixed,auto" default:"fixed"`
 	StaticMembers      bool          `help:"Static group membership: a killed stage resumes in milliseconds." default:"true" negatable:""`
 	Story              bool          `help:"Let deals live at the simulated vendors, and tell what becomes of them." default:"true" negatable:""`
 	Seed               int64         `help:"Seed of the story: the same seed is the same deals." default:"7"`
@@ -86,16 +86,23 @@ func (c *upCmd) Run(ctx context.Context, g *globals) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, s.stop(ctx)) }()
+	if err := s.start(ctx, started); err != nil {
+		if ctx.Err() != nil {
+			return nil //nolint:nilerr // a Ctrl-C; whatever it cut short is no news
+		}
+		return err
+	}
+	return s.tell(ctx)
+}
+
+func (s *stack) start(ctx context.Context, began time.Time) error {
 	if err := s.startParts(ctx); err != nil {
 		return err
 	}
 	if err := s.timed("stages", func() error { return s.startStages(ctx) })(); err != nil {
 		return err
 	}
-	if err := s.announce(ctx, started); err != nil {
-		return err
-	}
-	return s.tell(ctx)
+	return s.announce(ctx, began)
 }
 
 func (c *upCmd) newStack(ctx context.Context, g *globals) (*stack, error) {

@@ -6,12 +6,22 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math/rand/v2"
 	"net"
 	"os"
 	"path/filepath"
 	"strconv"
 	"syscall"
 	"time"
+)
+
+// Free ports are looked for below the range from which the kernel gives outgoing connections theirs
+// (32768 and up on Linux): a kept port is then still free at the next start.
+const (
+	freePortMin = 20000
+	freePortMax = 32000
+	// freePortTries is far more than a machine with half of the range in use needs.
+	freePortTries = 200
 )
 
 // portFreeWithin is how long a killed up's children may take to let go of their ports.
@@ -22,7 +32,7 @@ type ports struct {
 	Kafka, Registry, HTTP, Sandbox, Postgres int
 }
 
-var fixedPorts = ports{Kafka: 9092, Registry: 8081, HTTP: 8080, Sandbox: 8090, Postgres: 54320}
+var fixedPorts = ports{Kafka: 9092, Registry: 8081, HTTP: 8080, Sandbox: 8090, Postgres: 15432}
 
 func (ports) addr(port int) string  { return net.JoinHostPort("127.0.0.1", strconv.Itoa(port)) }
 func (p ports) url(port int) string { return "http://" + p.addr(port) }
@@ -53,15 +63,15 @@ func choosePorts(ctx context.Context, dir, mode string) (ports, error) {
 			return p, fmt.Errorf("reading %s: %w", file, err)
 		}
 	}
-	return p, p.check(ctx)
+	return p, p.check(ctx, mode)
 }
 
 func freePorts(ctx context.Context) (ports, error) {
 	var p ports
 	for _, port := range []*int{&p.Kafka, &p.Registry, &p.HTTP, &p.Sandbox, &p.Postgres} {
-		l, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
+		l, err := freePort(ctx)
 		if err != nil {
-			return p, fmt.Errorf("finding a free port: %w", err)
+			return p, err
 		}
 		defer func() { _ = l.Close() }() // all are held until each has its own
 		*port = l.Addr().(*net.TCPAddr).Port
@@ -69,14 +79,31 @@ func freePorts(ctx context.Context) (ports, error) {
 	return p, nil
 }
 
+func freePort(ctx context.Context) (l net.Listener, err error) {
+	for range freePortTries {
+		at := freePortMin + rand.IntN(freePortMax-freePortMin) //nolint:gosec // G404: no secret
+		if l, err = new(net.ListenConfig).Listen(ctx, "tcp", ports{}.addr(at)); err == nil {
+			return l, nil
+		}
+	}
+	return nil, fmt.Errorf("finding a free port between %d and %d: %w", freePortMin, freePortMax, err)
+}
+
 // check waits a moment for ports that a killed up's Postgres is still letting go of.
-func (p ports) check(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, portFreeWithin)
+func (p ports) check(ctx context.Context, mode string) error {
+	within, cancel := context.WithTimeout(ctx, portFreeWithin)
 	defer cancel()
+	next := "use --ports auto"
+	if mode == "auto" {
+		next = "begin anew with --fresh"
+	}
 	for _, s := range []struct {
 		name string
 		port int
-	}{{"Kafka", p.Kafka}, {"registry", p.Registry}, {"HTTP", p.HTTP}, {"sandbox", p.Sandbox}, {"Postgres", p.Postgres}} {
+	}{
+		{"Kafka", p.Kafka}, {"the registry", p.Registry}, {"the health page", p.HTTP},
+		{"the simulated vendors", p.Sandbox}, {"Postgres", p.Postgres},
+	} {
 		for {
 			l, err := new(net.ListenConfig).Listen(ctx, "tcp", p.addr(s.port))
 			if err == nil {
@@ -84,8 +111,11 @@ func (p ports) check(ctx context.Context) error {
 				break
 			}
 			select {
-			case <-ctx.Done():
-				return fmt.Errorf("port %d, which the %s needs, is in use: stop what holds it, or use --ports auto", s.port, s.name)
+			case <-within.Done():
+				if ctx.Err() != nil {
+					return ctx.Err()
+				}
+				return fmt.Errorf("port %d, which is for %s, is in use: stop what holds it, or %s", s.port, s.name, next)
 			case <-time.After(readyLookEvery):
 			}
 		}

@@ -32,6 +32,9 @@ func (s *stack) startParts(ctx context.Context) error {
 	if s.tenants, err = devstack.WriteBrokerages(s.g.Dir, s.up.Sandbox); err != nil {
 		return err
 	}
+	if _, err := readTenants(s.tenants, true); err != nil { // a typo is said before anything starts
+		return err
+	}
 	work, part := errgroup.WithContext(ctx)
 	work.Go(s.timed("Kafka, topics", func() error { return s.startKafka(part) }))
 	work.Go(s.timed("registry, schemas", func() error { return s.startRegistry(part) }))
@@ -93,7 +96,7 @@ func (s *stack) startTables(ctx, whole context.Context) (err error) {
 		}
 	}
 	if s.pool, err = postgres.Open(whole, s.up.Postgres, "conveyance up"); err != nil {
-		return err
+		return s.g.away(err, "Postgres", "--postgres")
 	}
 	if err := migrateAll(ctx, s.up.Postgres); err != nil {
 		return err
