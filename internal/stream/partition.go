@@ -133,6 +133,12 @@ func (p *partition) kafka() map[string][]int32 {
 	return map[string][]int32{p.s.e.cfg.Prefix + p.Topic: {p.Part}}
 }
 
+func (p *partition) empty() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.inbox) == 0
+}
+
 // take returns up to n fetched records, within takeBytes.
 func (p *partition) take(n int) []*kgo.Record {
 	p.mu.Lock()
@@ -203,8 +209,9 @@ func insist[T any](ctx context.Context, p *partition, read func() (T, error)) (T
 
 func (p *partition) record(r *kgo.Record) *Record {
 	rec := &Record{Topic: p.Topic, Partition: p.Part, Offset: r.Offset, Time: r.Timestamp.UTC(), Key: r.Key, Value: r.Value, Attempt: 1}
-	for _, h := range r.Headers {
-		rec.Headers = append(rec.Headers, Header(h))
+	rec.Headers = make([]Header, len(r.Headers))
+	for i, h := range r.Headers {
+		rec.Headers[i] = Header(h)
 	}
 	return rec
 }

@@ -22,11 +22,11 @@ import (
 const (
 	// fetchBytes and fetchPartitionBytes keep what a client holds unpolled small: a process has
 	// 128 MiB. Kafka gives at least one record, whatever its size.
-	fetchBytes          = 2 << 20
-	fetchPartitionBytes = 512 << 10
+	fetchBytes          = 3 << 20
+	fetchPartitionBytes = 256 << 10
 	// fetchesMax times fetchBytes is what may lie around. Every broker with partitions of the group
 	// beyond it waits for its turn, up to fetchWait.
-	fetchesMax = 4
+	fetchesMax = 3
 	// fetchWait is how long a broker without news keeps a fetch open; a partition that is resumed
 	// meanwhile waits for it.
 	fetchWait = 500 * time.Millisecond
