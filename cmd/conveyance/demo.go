@@ -173,10 +173,8 @@ func (demoRenameCmd) Run(ctx context.Context, g *globals) error {
 			return err
 		}
 		defer restore()
-		select { // every process sees it within that
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(tenant.RefreshAfter):
+		if err := s.pause(ctx, tenant.RefreshAfter); err != nil { // every process sees it within that
+			return err
 		}
 		if err := s.release(ctx, "translate", here); err != nil {
 			return err
@@ -186,7 +184,16 @@ func (demoRenameCmd) Run(ctx context.Context, g *globals) error {
 		if err := s.until(ctx, "the stage in the CRM", func() (bool, error) { return s.personStands(ctx, d, "Under Contract") }); err != nil {
 			return err
 		}
-		return s.verdictOf(ctx, d, "rename-field", true, fmt.Sprintf("parked with the path that broke, and applied %.1f s after the release", time.Since(released).Seconds()))
+		applied := time.Since(released)
+		s.say("SkySlope calls it status again, and the setting is taken back")
+		if err := s.clearFaults(ctx); err != nil {
+			return err
+		}
+		if err := s.pause(ctx, tenant.RefreshAfter); err != nil { // what was read under the new name is through by then
+			return err
+		}
+		return s.verdictOf(ctx, d, "rename-field", true, fmt.Sprintf(
+			"parked with the path that broke, and applied %.1f s after the release", applied.Seconds()))
 	})
 }
 

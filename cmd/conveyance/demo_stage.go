@@ -84,6 +84,15 @@ func (s *stage) until(ctx context.Context, what string, happened func() (bool, e
 	}
 }
 
+func (s *stage) pause(ctx context.Context, d time.Duration) error {
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(d):
+		return nil
+	}
+}
+
 // newDeal makes a sale at SkySlope, and waits until the CRM has its buyer.
 func (s *stage) newDeal(ctx context.Context, tenant string) (demoDeal, error) {
 	guid := uuid.NewString()

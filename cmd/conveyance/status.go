@@ -94,6 +94,7 @@ func status(ctx context.Context, g *globals) (s statusOf, err error) {
 	if s.Processes, err = f.Processes(ctx); err != nil {
 		return s, err
 	}
+	s.Processes = replaced(s.Processes)
 	if s.Groups, err = groupStates(ctx, g, pool, f, s.Processes); err != nil {
 		return s, err
 	}
@@ -102,6 +103,16 @@ func status(ctx context.Context, g *globals) (s statusOf, err error) {
 	}
 	s.Accounts, err = accountStates(ctx, pool)
 	return s, err
+}
+
+// replaced takes off the list who is silent and has a successor on the same machine: a restart is no
+// news a minute later.
+func replaced(all []fleet.Process) []fleet.Process {
+	return slices.DeleteFunc(slices.Clone(all), func(p fleet.Process) bool {
+		return !p.Alive && slices.ContainsFunc(all, func(o fleet.Process) bool {
+			return o.Alive && o.Name == p.Name && o.Host == p.Host && o.UpSince.After(p.UpSince)
+		})
+	})
 }
 
 // groupStates says how far each group is behind the ends of its logs.

@@ -173,11 +173,19 @@ func (w *whyOf) tell() {
 	}
 	for _, id := range order {
 		s, h := sums[id], sums[id].first
-		what := fmt.Sprintf("%d records of %d keys", s.records, s.keys)
-		if s.keys == 1 {
-			what = fmt.Sprintf("%d records of %s", s.records, h.Key)
+		records := fmt.Sprintf("%d records", s.records)
+		if s.records == 1 {
+			records = "1 record"
 		}
-		w.add("%s holds %s since %s: %s (%s).", h.Adapter, what, ago(h.Since), h.Cause, h.Detail)
+		of := fmt.Sprintf("%d keys", s.keys)
+		if s.keys == 1 {
+			of = h.Key
+		}
+		detail := ""
+		if h.Detail != "" {
+			detail = " (" + h.Detail + ")"
+		}
+		w.add("%s holds %s of %s for %s: %s%s.", h.Adapter, records, of, ago(h.Since), h.Cause, detail)
 		switch h.Kind {
 		case ledger.ParkedKey:
 			w.add("Mend it, then: conveyance held release --adapter %s --key '%s'.", h.Adapter, h.Key)
