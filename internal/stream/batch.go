@@ -57,6 +57,7 @@ func (l *batches) remove(p *partition, limit time.Duration) {
 	case <-p.left:
 	case <-t.C:
 		p.kill()
+		<-p.left // or a later claim's worker would run beside it
 	}
 }
 

@@ -8,6 +8,9 @@ import (
 	"conveyance/internal/verdict"
 )
 
+// drainKeys is how many keys' records come out of a queue in one read.
+const drainKeys = 16
+
 // lookAtQueues starts the draining of keys whose time has come: due, asked for, or woken
 // (protocol.md 39). Drained records take their turns beside live ones.
 func (k *keyed) lookAtQueues() {
@@ -27,7 +30,7 @@ func (k *keyed) lookAtQueues() {
 		if w.leaving || w.lost || w.loading || len(w.aside) > 0 {
 			continue
 		}
-		if n := k.cfg.Concurrency - k.drains; n > 0 {
+		if n := min(drainKeys, k.cfg.Concurrency-k.drains); n > 0 {
 			k.load(w, w.queue.due(now, n))
 		}
 	}

@@ -109,6 +109,12 @@ func (e *Engine) set(s *session, state error) {
 	e.sess, e.state = s, state
 }
 
+func (e *Engine) joined() bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.state == nil
+}
+
 // Ready returns why the engine does not work on all of its partitions: each one that is stalled
 // with its causes, or that the group was not joined. It returns nil where it works.
 func (e *Engine) Ready() error {
@@ -117,6 +123,9 @@ func (e *Engine) Ready() error {
 	e.mu.Unlock()
 	if state != nil || s == nil {
 		return fmt.Errorf("group %s: %w", e.cfg.Group, state)
+	}
+	if ill := s.ill.Load(); ill != nil {
+		return fmt.Errorf("group %s: %s", e.cfg.Group, *ill)
 	}
 	var stalls []string
 	for _, p := range s.all() {

@@ -161,6 +161,9 @@ func (k *keyed) add(p *partition) {
 		p.foreign = foreign
 		p.mu.Unlock()
 		k.parts[p] = w
+		if p.leaving() {
+			k.leave(w)
+		}
 	})
 	k.s.work.Go(func() { k.feed(ctx, p) })
 }
@@ -320,6 +323,10 @@ func (k *keyed) yield(t *task) {
 
 // delay lets a record wait in memory; it keeps its key, not its slot.
 func (k *keyed) delay(t *task, d time.Duration) {
+	if t.w.leaving || t.w.lost {
+		k.abandon(t)
+		return
+	}
 	k.yield(t)
 	k.after(d, func() { k.ready.push(t) })
 }

@@ -41,15 +41,18 @@ func newMetrics(reg prometheus.Registerer, group string) (*metrics, error) {
 	if reg == nil {
 		return m, nil
 	}
-	for _, c := range []prometheus.Collector{m.records, m.effects, m.held, m.stalled, m.fenced, m.flush, m.lag} {
-		if err := reg.Register(c); err != nil {
-			if _, again := errors.AsType[prometheus.AlreadyRegisteredError](err); again {
-				continue // a second engine of the group in this process counts for itself
-			}
-			return nil, err
-		}
+	return m, errors.Join(register(reg, &m.records), register(reg, &m.effects), register(reg, &m.held), register(reg, &m.stalled),
+		register(reg, &m.fenced), register(reg, &m.flush), register(reg, &m.lag))
+}
+
+// register adds a collector, or takes the one that an engine of the same group has added before.
+func register[T prometheus.Collector](reg prometheus.Registerer, c *T) error {
+	err := reg.Register(*c)
+	if again, ok := errors.AsType[prometheus.AlreadyRegisteredError](err); ok {
+		*c = again.ExistingCollector.(T)
+		return nil
 	}
-	return m, nil
+	return err
 }
 
 func (m *metrics) record(v *verdict.Error) {

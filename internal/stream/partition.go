@@ -337,7 +337,11 @@ func (p *partition) isForeign(keyID string) bool {
 	return len(p.foreign[keyID]) > 0
 }
 
-func (p *partition) setHeld(held map[ledger.Kind]int64) {
+// setHeld lets the pulse count what waits, and pages where a tenant has too much of it.
+func (p *partition) setHeld(held map[ledger.Kind]int64, crowded []string) {
+	for _, tenant := range crowded {
+		p.log().Error("queue.crowded", observe.Tenant(tenant))
+	}
 	p.mu.Lock()
 	p.held = held
 	p.mu.Unlock()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -18,6 +19,12 @@ var (
 	errOutsideLog    = errors.New("stored offset outside the log")
 )
 
+const (
+	// pingPulses is how many pulses pass between two questions whether a broker answers.
+	pingPulses  = 5
+	pingTimeout = 3 * time.Second
+)
+
 // mirrorTimeout bounds a mirroring: nothing waits for it.
 const mirrorTimeout = 2 * time.Second
 
@@ -29,24 +36,43 @@ type mirrorData struct {
 // pulses looks once a second for wishes, lost tokens and due read-backs, mirrors the offsets and
 // counts. It is the only way in which an owner without records hears of anything.
 func (s *session) pulses(ctx context.Context) {
-	failing := false
-	for wait(ctx, pulseEvery) {
+	for n := 0; wait(ctx, pulseEvery); n++ {
+		if n%pingPulses == 0 {
+			if err := s.ping(ctx); err != nil {
+				if ctx.Err() == nil {
+					s.sick(err)
+				}
+				continue
+			}
+		}
 		ps := s.all()
 		if len(ps) == 0 {
-			continue
-		}
-		if err := s.pulse(ctx, ps); err != nil && ctx.Err() == nil {
-			if !failing {
-				s.e.deps.Log.Warn("pulse.trouble", observe.Err(err))
+			if s.e.joined() { // with nothing to do
+				s.sick(nil)
 			}
-			failing = true
 			continue
 		}
-		failing = false
+		if err := s.pulse(ctx, ps); err != nil {
+			if ctx.Err() == nil {
+				s.sick(err)
+			}
+			continue
+		}
+		s.sick(nil)
 		s.mirror(ctx, ps)
 		s.recheck(ctx, ps)
 		s.count(ps)
 	}
+}
+
+// ping asks whether a broker answers: the client itself would wait for one without a word.
+func (s *session) ping(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, pingTimeout)
+	defer cancel()
+	if err := s.cl.Ping(ctx); err != nil {
+		return fmt.Errorf("reaching Kafka: %w", err)
+	}
+	return nil
 }
 
 func (s *session) pulse(ctx context.Context, ps []*partition) error {

@@ -18,6 +18,7 @@ type queue struct {
 	freed map[string]bool // keys whose row is to be deleted, first
 	// writing are the keys of the turn under way: what the tables say of them is not yet so.
 	writing map[string]bool
+	paged   map[string]bool // tenants of which it was said that too many keys wait
 }
 
 // waiting is a key with open records in the queue.
@@ -37,7 +38,7 @@ type gate struct {
 }
 
 func newQueue(at ledger.Place, keys []ledger.QueuedKey) *queue {
-	q := &queue{at: at, keys: map[string]*waiting{}, gates: map[verdict.Scope]*gate{}, dirty: map[string]bool{}, freed: map[string]bool{}, writing: map[string]bool{}}
+	q := &queue{at: at, keys: map[string]*waiting{}, gates: map[verdict.Scope]*gate{}, dirty: map[string]bool{}, freed: map[string]bool{}, writing: map[string]bool{}, paged: map[string]bool{}}
 	for _, k := range keys {
 		q.keys[k.KeyID] = &waiting{QueuedKey: k}
 	}
@@ -56,13 +57,21 @@ func (q *queue) wish(w ledger.Wish) {
 	}
 }
 
-// counts are the open records by kind.
-func (q *queue) counts() map[ledger.Kind]int64 {
-	held := map[ledger.Kind]int64{}
+// counts are the open records by kind, and the tenants that have come to have too many keys waiting.
+func (q *queue) counts() (held map[ledger.Kind]int64, crowded []string) {
+	held = map[ledger.Kind]int64{}
+	tenants := map[string]int{}
 	for _, k := range q.keys {
 		held[k.Kind] += k.Count
+		tenants[k.Tenant]++
 	}
-	return held
+	for t, n := range tenants {
+		if n >= tenantKeysPage && !q.paged[t] {
+			crowded = append(crowded, t)
+		}
+		q.paged[t] = n >= tenantKeysPage
+	}
+	return held, crowded
 }
 
 // full is true where a key has as many records behind it as may wait.

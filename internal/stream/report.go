@@ -21,9 +21,14 @@ var levels = map[verdict.Kind]zapcore.Level{
 	verdict.Park: zap.WarnLevel, verdict.Stall: zap.ErrorLevel,
 }
 
-// report writes one line for what a record came to, and counts it.
+// report counts what a record came to, and says it.
 func (s *session) report(it *item, v *verdict.Error, took time.Duration) {
 	s.e.m.record(v)
+	s.say(it, v, took)
+}
+
+// say writes one line for what a record, or a try of it, came to.
+func (s *session) say(it *item, v *verdict.Error, took time.Duration) {
 	kind := verdict.Done
 	if v != nil {
 		kind = v.Kind

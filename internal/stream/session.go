@@ -8,6 +8,7 @@ import (
 	"net"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
@@ -53,6 +54,7 @@ type session struct {
 
 	opened chan struct{} // closed once the client is in place: its callbacks may come earlier
 	ended  context.CancelCauseFunc
+	ill    atomic.Pointer[string] // what does not answer; nil where all does
 	// hard is the life of work that outlasts the end of polling, until it is drained.
 	hard context.Context //nolint:containedctx // the session is the life that it stands for
 	kill context.CancelFunc
@@ -146,7 +148,9 @@ func (s *session) drop(p *partition) {
 	p.quit()
 	s.lane.remove(p, s.e.cfg.DrainTimeout)
 	s.mu.Lock()
-	delete(s.parts, p.Place)
+	if s.parts[p.Place] == p {
+		delete(s.parts, p.Place)
+	}
 	s.mu.Unlock()
 }
 
@@ -248,11 +252,25 @@ func (s *session) trouble(ctx context.Context, p *partition, err error) {
 		s.cl.PauseFetchPartitions(p.kafka()) // or it comes thousands of times a second
 		p.setStall(stallLog, logCause(err), err)
 	default:
-		s.e.deps.Log.Warn("poll.trouble", observe.Err(err))
+		s.sick(err)
 		if _, outside := errors.AsType[*kgo.ErrGroupSession](err); outside {
 			s.e.set(s, err) // until the client has joined and claimed again, which it does by itself
 		}
 		wait(ctx, backoffBase)
+	}
+}
+
+// sick says once what does not answer, until something else does not, or all does (nil).
+func (s *session) sick(err error) {
+	if err == nil {
+		if s.ill.Swap(nil) != nil {
+			s.e.deps.Log.Info("session.well")
+		}
+		return
+	}
+	text := err.Error()
+	if was := s.ill.Swap(&text); was == nil || *was != text {
+		s.e.deps.Log.Warn("session.trouble", observe.Err(err))
 	}
 }
 

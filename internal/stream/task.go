@@ -269,6 +269,7 @@ func (k *keyed) later(t *task, v *verdict.Error) {
 
 // again waits in memory, or, where it is long, in the queue.
 func (k *keyed) again(t *task, v *verdict.Error, after time.Duration) {
+	k.s.say(t.item, v, time.Since(t.began))
 	if after > verdict.HoldAfter {
 		k.end(t, &verdict.Error{Kind: verdict.Hold, Scope: verdict.ScopeKey, Until: time.Now().Add(after), Cause: v.Cause, Err: v.Err})
 		return
@@ -280,6 +281,10 @@ func (k *keyed) again(t *task, v *verdict.Error, after time.Duration) {
 // place, and what it had claimed and not called.
 func (k *keyed) stall(t *task, v *verdict.Error) {
 	w := t.w
+	if w.leaving || w.lost {
+		k.abandon(t)
+		return
+	}
 	k.yield(t)
 	w.aside = append(w.aside, t)
 	if len(w.aside) > 1 {
