@@ -131,19 +131,32 @@ func (b *bus) children() map[string]int {
 	return found
 }
 
-// kill sends SIGKILL to a process of up, if it runs just now.
-func (b *bus) kill(name string) bool {
+// signal sends a signal to a process of up, if it runs just now.
+func (b *bus) signal(name string, sig syscall.Signal) bool {
 	pid, ok := b.children()[name]
-	return ok && syscall.Kill(pid, syscall.SIGKILL) == nil
+	return ok && syscall.Kill(pid, sig) == nil
+}
+
+// unanswered runs fn while Kafka does not answer: whatever stages have under way waits for its
+// acknowledgement just then.
+func (b *bus) unanswered(ctx context.Context, fn func()) {
+	if !b.signal("broker", syscall.SIGSTOP) {
+		fn()
+		return
+	}
+	pause(ctx, 200*time.Millisecond)
+	fn()
+	b.signal("broker", syscall.SIGCONT)
 }
 
 // zombie freezes a stage, lets another process take its place and work, and wakes the frozen one.
 func (b *bus) zombie(ctx context.Context, name string, r *rand.Rand) {
 	b.t.Helper()
 	pid, ok := b.children()[name]
-	if !ok || syscall.Kill(pid, syscall.SIGSTOP) != nil {
+	if !ok {
 		return
 	}
+	b.unanswered(ctx, func() { _ = syscall.Kill(pid, syscall.SIGSTOP) })
 	defer func() { _ = syscall.Kill(pid, syscall.SIGCONT) }()
 	args := append(strings.Fields(name), "--instance-id", "up-"+strings.ReplaceAll(name, " ", "-"))
 	stand := exec.CommandContext(ctx, b.exe, args...)

@@ -7,6 +7,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -68,7 +69,14 @@ func TestStoryUnderKillsAndZombiesEndsAsTruthSays(t *testing.T) {
 		if r.IntN(5) == 0 {
 			name = parts[r.IntN(len(parts))]
 		}
-		if b.kill(name) {
+		killed := false
+		kill := func() { killed = b.signal(name, syscall.SIGKILL) }
+		if name != "broker" && r.IntN(2) == 0 {
+			b.unanswered(t.Context(), kill)
+		} else {
+			kill()
+		}
+		if killed {
 			kills++
 		}
 	}
