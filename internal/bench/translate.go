@@ -2,17 +2,10 @@ package bench
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
-	"strings"
-	"sync/atomic"
 	"time"
 
-	"github.com/hamba/avro/v2"
-	"github.com/twmb/franz-go/pkg/kgo"
-
 	"conveyance/avro/event"
-	"conveyance/avro/schema"
 	"conveyance/avro/topic"
 	"conveyance/internal/postgres"
 	"conveyance/internal/stream"
@@ -49,9 +42,9 @@ func snapshot(i int) *event.VendorSnapshot {
 	}
 }
 
-// translateBench turns snapshots into events. The ceiling decodes a snapshot, parses its JSON, makes
-// a DealChanged of it, encodes and produces it: no walk of the bytes, no contract, no state before,
-// no difference, no contacts, no offset.
+// translateBench turns snapshots into events. The ceiling does the same from bytes to bytes: it
+// decodes a snapshot, maps its JSON, compares it with the one before, which it has in a map, encodes
+// the events between them and produces them, without any of what makes them safe to rely on.
 func translateBench(ctx context.Context, l *lab) (ours, ceiling sample, err error) {
 	n := l.o.Records / 2
 	in := topic.Snapshots("skyslope")
@@ -61,7 +54,7 @@ func translateBench(ctx context.Context, l *lab) (ours, ceiling sample, err erro
 	}); err != nil {
 		return ours, ceiling, err
 	}
-	for _, t := range []string{topic.Deals, topic.Contacts, "bare.v1"} {
+	for _, t := range []string{topic.Deals, topic.Contacts, bareDeals, bareContacts} {
 		if err := l.topicOf(ctx, t); err != nil {
 			return ours, ceiling, err
 		}
@@ -105,96 +98,4 @@ func (one) Tenant(_ context.Context, id string) (tenant.Tenant, error) {
 func (o one) Tenants(ctx context.Context) ([]tenant.Tenant, error) {
 	t, err := o.Tenant(ctx, "lakeshore")
 	return []tenant.Tenant{t}, err
-}
-
-// bareSale is what the ceiling reads of a sale.
-type bareSale struct {
-	Status    string  `json:"status"`
-	DealType  string  `json:"dealType"`
-	MLS       string  `json:"mlsNumber"`
-	ListPrice float64 `json:"listingPrice"`
-	SalePrice float64 `json:"salePrice"`
-	Property  struct {
-		Number, Street, City, State, Zip string
-	} `json:"property"`
-	Buyers, Sellers []barePerson
-}
-
-type barePerson struct {
-	FirstName string `json:"firstName"`
-	LastName  string `json:"lastName"`
-	Email     string `json:"email"`
-	Phone     string `json:"phone"`
-}
-
-func (l *lab) translateBare(ctx context.Context, in string, n int) (sample, error) {
-	reader, err := avro.Parse(schema.All()[string(event.TypeVendorSnapshot)])
-	if err != nil {
-		return sample{}, err
-	}
-	writer, err := avro.Parse(schema.All()[string(event.TypeDealChanged)])
-	if err != nil {
-		return sample{}, err
-	}
-	out, err := l.client()
-	if err != nil {
-		return sample{}, err
-	}
-	defer out.Close()
-	var failed atomic.Pointer[error]
-	return l.bare(ctx, in, n, func(ctx context.Context, records []*kgo.Record) error {
-		for _, rec := range records {
-			var s event.VendorSnapshot
-			if err := bareAPI.Unmarshal(reader, rec.Value[frameBytes:], &s); err != nil {
-				return err
-			}
-			value, err := bareDeal(writer, &s)
-			if err != nil {
-				return err
-			}
-			out.Produce(ctx, &kgo.Record{Topic: "bare.v1", Key: rec.Key, Value: value}, func(_ *kgo.Record, err error) {
-				if err != nil {
-					failed.Store(&err)
-				}
-			})
-		}
-		if err := out.Flush(ctx); err != nil {
-			return err
-		}
-		if err := failed.Load(); err != nil {
-			return *err
-		}
-		return nil
-	})
-}
-
-func bareDeal(writer avro.Schema, s *event.VendorSnapshot) ([]byte, error) {
-	var v bareSale
-	if err := json.Unmarshal(s.Parts[0].Body, &v); err != nil {
-		return nil, err
-	}
-	d := event.DealChanged{
-		Origin: event.Origin{
-			EventID:  event.ID(s.ReadAt, s.Resource, s.Token, event.TypeDealChanged, "").String(),
-			Resource: s.Resource, Revision: s.Token, ReadAt: s.ReadAt,
-		},
-		Deal: event.Deal{
-			DealKey: s.Resource.Key(), Name: v.Property.Number + " " + v.Property.Street, Status: event.TransactionStatusUnderContract,
-			VendorStatus: v.Status, Representation: event.RepresentationBuyer, DealType: v.DealType, MLSNumber: v.MLS,
-			ListPrice: &event.Money{Currency: "USD", Minor: int64(v.ListPrice * 100)},
-			SalePrice: &event.Money{Currency: "USD", Minor: int64(v.SalePrice * 100)},
-		},
-	}
-	for _, side := range []struct {
-		role   event.ParticipantRole
-		people []barePerson
-	}{{event.ParticipantRoleBuyer, v.Buyers}, {event.ParticipantRoleSeller, v.Sellers}} {
-		for _, p := range side.people {
-			d.Deal.Participants = append(d.Deal.Participants, event.Participant{Role: side.role, Contact: event.Contact{
-				FirstName: p.FirstName, LastName: p.LastName, Emails: []string{strings.ToLower(p.Email)}, Phones: []string{p.Phone},
-			}})
-		}
-	}
-	b, err := bareAPI.Marshal(writer, &d)
-	return append(make([]byte, frameBytes), b...), err
 }
