@@ -17,6 +17,10 @@ const evidenceTimeout = 5 * time.Second
 // call makes the call of the effect in hand. Last before it the token is looked at, at most
 // fenceAge old (protocol.md 28), and the deadline counts from that look (29).
 func (k *keyed) call(t *task) {
+	if !t.calling {
+		k.calls.push(t)
+		return
+	}
 	f := t.effects[t.at]
 	k.job(t, func(ctx context.Context) func() {
 		sent, err := k.fence(ctx, t.w.partition)
@@ -29,7 +33,7 @@ func (k *keyed) call(t *task) {
 		ctx, cancel := context.WithDeadline(ctx, sent.Add(k.cfg.CallDeadline))
 		defer cancel()
 		receipt, err := k.apply(ctx, t.Record, f)
-		return func() { k.called(t, sent, receipt, err) }
+		return func() { k.hangUp(t); k.called(t, sent, receipt, err) }
 	})
 }
 

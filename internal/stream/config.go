@@ -42,8 +42,8 @@ type Config struct {
 	// WindowRecords is how many records of a partition a keyed handler has in hand at most.
 	// Default 1000.
 	WindowRecords int
-	// Concurrency is how many keys a keyed handler works on at once, over all partitions.
-	// Default 64.
+	// Concurrency is how many calls of a keyed handler are under way at once, over all partitions;
+	// half as many records more are planned and claimed meanwhile. Default 64.
 	Concurrency int
 	// CallDeadline is how long one call of a keyed handler may take, from the fence check on
 	// (protocol.md 29). Default 10 s.

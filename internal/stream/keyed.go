@@ -17,6 +17,9 @@ const (
 	// windowBytes bounds what all windows of a process hold, beside their count: a process has
 	// 128 MiB, and a decoded deal takes several times its bytes.
 	windowBytes = 12 << 20
+	// ahead is the part of Concurrency that is planned and claimed beside the calls, so that the next
+	// call waits for no transaction.
+	ahead = 2
 	// otherTenants is the part of the slots that one tenant may never take, so that the next one
 	// does not wait for a slow tenant's calls.
 	otherTenants = 16
@@ -37,6 +40,8 @@ type keyed struct {
 
 	ready   ring    // records whose turn it is, tenants in turn
 	slots   int     // records being planned, claimed or called
+	calls   ring    // those of them that wait for a call to end, tenants in turn
+	calling int     // calls under way
 	claims  []*task // that ask the next turn for their claim
 	turning bool    // one numbered transaction at a time (protocol.md 6)
 	held    int64   // bytes in windows
@@ -99,6 +104,7 @@ type task struct {
 	reason   string // why an effect was not needed
 	confirms int
 	slot     bool
+	calling  bool
 	running  bool // a goroutine works on it
 	began    time.Time
 }
@@ -113,7 +119,7 @@ type step struct {
 
 func newKeyed(s *session, h KeyedHandler) lane {
 	k := &keyed{s: s, e: s.e, cfg: s.e.cfg, h: h, events: make(chan func()), done: make(chan struct{}),
-		parts: map[*partition]*window{}, ready: newRing()}
+		parts: map[*partition]*window{}, ready: newRing(), calls: newRing()}
 	s.work.Go(k.run)
 	return k
 }
@@ -130,6 +136,7 @@ func (k *keyed) run() {
 		}
 		k.lookAtQueues()
 		k.dispatch()
+		k.dial()
 		k.turn()
 	}
 }
@@ -290,8 +297,9 @@ func (w *window) touch() {
 
 // dispatch gives free slots to ready records, tenants in turn.
 func (k *keyed) dispatch() {
-	for k.slots < k.cfg.Concurrency {
-		t := k.ready.next(k.cfg.Concurrency - k.cfg.Concurrency/otherTenants)
+	slots := k.cfg.Concurrency + k.cfg.Concurrency/ahead
+	for k.slots < slots {
+		t := k.ready.next(slots - slots/otherTenants)
 		if t == nil {
 			return
 		}
@@ -312,8 +320,40 @@ func (k *keyed) dispatch() {
 	}
 }
 
+// dial lets waiting records call, tenants in turn.
+func (k *keyed) dial() {
+	for k.calling < k.cfg.Concurrency {
+		t := k.calls.next(k.cfg.Concurrency - k.cfg.Concurrency/otherTenants)
+		if t == nil {
+			return
+		}
+		switch w := t.w; {
+		case w.leaving || w.lost:
+			k.abandon(t)
+		case len(w.aside) > 0:
+			k.yield(t)
+			w.aside = append(w.aside, t)
+		default:
+			k.calling++
+			t.calling = true
+			k.calls.hold(t.tenant)
+			k.advance(t)
+		}
+	}
+}
+
+// hangUp lets the next one call.
+func (k *keyed) hangUp(t *task) {
+	if t.calling {
+		t.calling = false
+		k.calling--
+		k.calls.release(t.tenant)
+	}
+}
+
 // yield gives a record's slot back.
 func (k *keyed) yield(t *task) {
+	k.hangUp(t)
 	if t.slot {
 		t.slot = false
 		k.slots--

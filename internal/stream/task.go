@@ -51,6 +51,8 @@ func (k *keyed) advance(t *task) {
 		k.settle(t)
 	case t.steps[t.at].claimed:
 		k.call(t)
+	case t.effects[t.at].Class == ledger.ClassD && !t.calling:
+		k.calls.push(t) // a claim that a crash leaves behind costs a person's time
 	default:
 		k.claims = append(k.claims, t) // keeps its slot: it is called next
 	}
