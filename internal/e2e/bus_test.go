@@ -66,7 +66,7 @@ func start(t testing.TB) *bus {
 func (b *bus) run(url string) {
 	b.t.Helper()
 	b.cmd = exec.Command(b.exe, "up", "--dir", b.dir, "--ports", "auto", "--no-story", "--json",
-		"--postgres", url, "--time-scale", "10", "--poll-every", "500ms", "--log-level", "warn")
+		"--postgres", url, "--time-scale", "10", "--poll-every", "200ms", "--log-level", "warn")
 	b.cmd.Env = append(os.Environ(), quick...)
 	var errs bytes.Buffer
 	b.cmd.Stderr = &errs

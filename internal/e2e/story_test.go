@@ -36,6 +36,13 @@ func sized(t *testing.T) size {
 	return size{deals: number("DEALS", 40), kills: number("KILLS", 10), zombies: number("ZOMBIES", 2), seed: int64(number("SEED", 7))}
 }
 
+// perSecond spreads the story over the time of the faults: a process that dies while nothing happens
+// proves nothing. A deal's life is about six steps, a kill takes two thirds of a second, a zombie
+// three and a half.
+func (s size) perSecond() int {
+	return max(5, 6*s.deals/max(1, s.kills*2/3+s.zombies*7/2))
+}
+
 // stages may be killed and frozen; the embedded parts are killed only, and the simulated vendors
 // are the outside world.
 var (
@@ -55,7 +62,7 @@ func TestStoryUnderKillsAndZombiesEndsAsTruthSays(t *testing.T) {
 	b := start(t)
 	b.weather(t.Context())
 	stop := b.watch(t.Context())
-	b.story(t.Context(), s.seed, s.deals, 50)
+	b.story(t.Context(), s.seed, s.deals, s.perSecond())
 	r := rand.New(rand.NewPCG(uint64(s.seed), 1))
 	kills, zombies := 0, 0
 	for kills < s.kills || zombies < s.zombies {
