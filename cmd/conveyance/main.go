@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"github.com/alecthomas/kong"
@@ -68,12 +69,9 @@ func main() {
 	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
 }
 
-// run parses and runs one command and returns its exit code. Everything that a test needs to vary
-// is a parameter; the environment is read by kong alone.
-func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
-	var c cli
-	code := -1
-	parser, err := kong.New(&c,
+// newParser declares every command into c. exit is called by --help.
+func newParser(c *cli, stdout, stderr io.Writer, exit func(int)) (*kong.Kong, error) {
+	return kong.New(c,
 		kong.Name("conveyance"),
 		kong.Description("An event bus for real-estate franchises on Kafka: hint, fact, meaning, effect."),
 		kong.UsageOnError(),
@@ -85,8 +83,16 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		}),
 		kong.Vars{"prefix": topic.PrefixDefault, "destinations": destinationNames()},
 		kong.Writers(stdout, stderr),
-		kong.Exit(func(n int) { code = n }),
+		kong.Exit(exit),
 	)
+}
+
+// run parses and runs one command and returns its exit code. Everything that a test needs to vary
+// is a parameter; the environment is read by kong alone.
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	var c cli
+	code := -1
+	parser, err := newParser(&c, stdout, stderr, func(n int) { code = n })
 	if err != nil {
 		_, _ = fmt.Fprintln(stderr, "conveyance:", err)
 		return exitFailed
@@ -98,7 +104,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	if err != nil {
 		_, _ = fmt.Fprintln(stderr, "conveyance:", err)
 		if pe, ok := errors.AsType[*kong.ParseError](err); ok && pe.Context != nil {
-			_, _ = fmt.Fprintf(stderr, "see: %s --help\n", "conveyance "+pe.Context.Command())
+			_, _ = fmt.Fprintf(stderr, "see: %s --help\n", strings.TrimSpace("conveyance "+pe.Context.Command()))
 		}
 		return exitUsage
 	}

@@ -39,6 +39,7 @@ func (upCmd) Help() string {
 	return `The first start makes two invented brokerages in <dir>/tenants; a later start goes on where the last one stopped, also after kill -9.
 
 Example: conveyance up --seed 11
+
 Then, in another terminal: conveyance status; conveyance trace lakeshore/; conveyance demo kill`
 }
 

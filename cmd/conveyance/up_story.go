@@ -25,6 +25,9 @@ const (
 	tellEvery = 200 * time.Millisecond
 	// settleFor is how long a step waits for earlier ones, which another partition may show later.
 	settleFor = 600 * time.Millisecond
+	// storyAgainEvery is how often the vendors are told to go on with the story: one that was killed,
+	// or whose disk was full, has stopped where it was. To one that goes on it says nothing.
+	storyAgainEvery = 5 * time.Second
 	// effectsFor is how many of the latest events are watched for their effects.
 	effectsFor = 500
 )
@@ -72,10 +75,14 @@ func (s *stack) tell(ctx context.Context) error {
 	}
 	tick := time.NewTicker(tellEvery)
 	defer tick.Stop()
+	again := time.NewTicker(storyAgainEvery)
+	defer again.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
+		case <-again.C:
+			_ = s.beginStory(ctx) // vendors that are away are started again, and asked again
 		case <-tick.C:
 			if err := t.step(ctx); err != nil && ctx.Err() == nil {
 				s.note("the story pauses: %v", err)

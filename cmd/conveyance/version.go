@@ -9,6 +9,9 @@ import (
 
 type versionCmd struct{}
 
+// Help is shown by version --help.
+func (versionCmd) Help() string { return "Example: conveyance version --json" }
+
 // build says which source this binary was made from.
 func build() string {
 	info, ok := debug.ReadBuildInfo()

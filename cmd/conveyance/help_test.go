@@ -1,0 +1,67 @@
+package main
+
+import (
+	"io"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/alecthomas/kong"
+	"github.com/stretchr/testify/require"
+)
+
+// leaves are the commands that do something, by their words.
+func leaves(t *testing.T) map[string]*kong.Node {
+	t.Helper()
+	var c cli
+	parser, err := newParser(&c, io.Discard, io.Discard, func(int) {})
+	require.NoError(t, err)
+	found := map[string]*kong.Node{}
+	for _, n := range parser.Model.Leaves(true) {
+		found[strings.TrimPrefix(strings.SplitN(n.FullPath(), " <", 2)[0], "conveyance ")] = n
+	}
+	return found
+}
+
+// example is a command line in a help text.
+var example = regexp.MustCompile(`conveyance [a-z][^;&\n]*`)
+
+func TestHelpOfEveryCommandHasAnExampleThatParses(t *testing.T) {
+	t.Parallel()
+	all := leaves(t)
+	require.Greater(t, len(all), 25)
+	for words := range all {
+		code, out, errs := call(t, append(strings.Fields(words), "--help")...)
+		require.Zero(t, code, "%s: %s", words, errs)
+		_, after, has := strings.Cut(out, "Example:")
+		require.True(t, has, "%s --help has no example:\n%s", words, out)
+		shown := example.FindString(after)
+		require.True(t, strings.HasPrefix(shown, "conveyance "+words), "%s --help shows %q", words, shown)
+		var c cli
+		parser, err := newParser(&c, io.Discard, io.Discard, func(int) {})
+		require.NoError(t, err)
+		_, err = parser.Parse(strings.Fields(strings.ReplaceAll(shown, "'", ""))[1:])
+		require.NoError(t, err, "%s --help shows %q", words, shown)
+	}
+}
+
+func TestWrongUsageIsExitCodeTwoAndSaysWhereToLook(t *testing.T) {
+	t.Parallel()
+	for _, line := range []string{
+		"", "nonsense", "up --ports some", "why", "held drop", "status --fial", "tenant apply", "demo", "up --seed seven",
+	} {
+		code, out, errs := call(t, strings.Fields(line)...)
+		require.Equal(t, exitUsage, code, "%q: %s%s", line, out, errs)
+		require.Contains(t, errs, "--help", line)
+		require.Empty(t, out, line)
+	}
+}
+
+func TestEveryMissingSettingIsNamedAtOnce(t *testing.T) {
+	t.Parallel()
+	code, _, errs := call(t, "translate", "--dir", t.TempDir())
+	require.Equal(t, exitFailed, code)
+	for _, name := range []string{"--kafka", "CONVEYANCE_REGISTRY", "--postgres"} {
+		require.Contains(t, errs, name)
+	}
+}
