@@ -55,6 +55,8 @@ func TestDeadAccountHoldsItsTenantAloneAndResumesInOrder(t *testing.T) {
 	require.NoError(t, err)
 	require.EqualValues(t, 30, n)
 	w.eventually("a probe", func() bool { return len(v.called()) > tried })
+	began := time.Now()
+	w.eventually("time for more than a probe", func() bool { return time.Since(began) > 5*100*time.Millisecond })
 	require.LessOrEqual(t, len(v.called())-tried, 2, "one probe per partition")
 
 	dead.Store(false)

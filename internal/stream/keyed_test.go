@@ -278,6 +278,31 @@ func TestRestartBelowAParkedRecordLeavesItInTheQueue(t *testing.T) {
 	require.Len(t, of(v.called(), "lakeshore/1"), 1)
 }
 
+// Rule 39: nor is a record handled live whose place in the queue was given up.
+func TestDroppedRecordStaysDroppedBelowTheWatermark(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 1)
+	var broken atomic.Bool
+	broken.Store(true)
+	v := &vendor{class: ledger.ClassB, plan: func(r *stream.Record) error {
+		if broken.Load() && r.Offset == 0 {
+			return verdict.Parked("no mapping", nil)
+		}
+		return nil
+	}}
+	w.publish(deal("lakeshore", "1", 1), deal("lakeshore", "1", 2))
+	w.keyed(v)
+	w.atWatermark(2)
+	key := get[string](w, "SELECT key_id FROM {schema}.queued_key")
+	require.NoError(t, ledger.NewQueue(w.pool, w.schema).Drop(t.Context(), topic.Deals, key, "ops", "twice"))
+	w.emptyQueue()
+	broken.Store(false)
+	require.NoError(t, ledger.Rewind(t.Context(), w.pool, w.schema, ledger.Place{Topic: topic.Deals}, 0, "ops", "as a crash"))
+	w.publish(deal("lakeshore", "1", 3))
+	w.atWatermark(3)
+	require.Equal(t, lines("lakeshore/1", 2, 3), v.called())
+}
+
 func TestStallWaitsForTheWorldWithoutSpendingAttempts(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, 1)
