@@ -9,14 +9,16 @@ SELECT resource, version, token, gone_token, revision, digest, body, first_read_
    AND resource = ANY($2)`
 
 	// The primary key serves it. It runs behind the compare of the offset (protocol.md 5, 9), so it is
-	// never replayed by another owner; the same owner writes the same again. A body that is NULL is
-	// the one that is there.
+	// never replayed by another owner; the same owner writes the same again. The bodies stand
+	// behind one another in the last value; one of no size is the one that is there.
 	sqlSave = `
 INSERT INTO {schema}.translate_state AS s
        (lane, resource, version, token, gone_token, revision, digest, body, first_read_at, read_at)
-SELECT $1, u.*
-  FROM unnest($2::text[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[], $7::text[], $8::bytea[],
-              $9::timestamptz[], $10::timestamptz[]) AS u
+SELECT $1, u.resource, u.version, u.token, u.gone_token, u.revision, u.digest,
+       CASE WHEN u.size > 0 THEN substring($12::bytea FROM u.at FOR u.size) END, u.first_read_at, u.read_at
+  FROM unnest($2::text[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[], $7::text[], $8::int[], $9::int[],
+              $10::timestamptz[], $11::timestamptz[])
+       AS u(resource, version, token, gone_token, revision, digest, at, size, first_read_at, read_at)
 ON CONFLICT (lane, resource) DO UPDATE
    SET version = EXCLUDED.version,
        token = EXCLUDED.token,

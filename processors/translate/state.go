@@ -118,32 +118,38 @@ func (t tables) load(ctx context.Context, keys []string) (map[string]held, error
 	return out, nil
 }
 
-// save writes rows, and which fetch became which revision, in two statements.
+// save writes rows, and which fetch became which revision, in one round trip. Bodies go as one value
+// that is cut up there: an array of them costs pgx many times their size.
 func (t tables) save(ctx context.Context, tx pgx.Tx, rows []row, revisions []revised) error {
 	n := len(rows)
-	keys, digests, bodies := make([]string, n), make([]string, n), make([][]byte, n)
+	keys, digests := make([]string, n), make([]string, n)
 	versions, tokens, gones, counts := make([]int64, n), make([]int64, n), make([]int64, n), make([]int64, n)
 	firsts, reads := make([]time.Time, n), make([]time.Time, n)
+	at, sizes := make([]int32, n), make([]int32, n)
+	total := 0
 	for i, r := range rows {
-		keys[i], digests[i], bodies[i] = r.key, r.digest, r.newBody
+		keys[i], digests[i] = r.key, r.digest
 		versions[i], tokens[i], gones[i], counts[i] = r.version, r.token, r.goneToken, r.revision
 		firsts[i], reads[i] = r.firstReadAt, r.readAt
+		at[i], sizes[i] = int32(total+1), int32(len(r.newBody)) //nolint:gosec // G115: a batch is a few MiB
+		total += len(r.newBody)
 	}
-	_, err := tx.Exec(ctx, postgres.In(t.schema, sqlSave),
-		laneLive, keys, versions, tokens, gones, counts, digests, bodies, firsts, reads)
-	if err != nil {
-		return fmt.Errorf("storing the state of %d records: %w", n, err)
+	bodies := make([]byte, 0, total)
+	for _, r := range rows {
+		bodies = append(bodies, r.newBody...)
 	}
-	if len(revisions) == 0 {
-		return nil
+	b := &pgx.Batch{}
+	b.Queue(postgres.In(t.schema, sqlSave),
+		laneLive, keys, versions, tokens, gones, counts, digests, at, sizes, firsts, reads, bodies)
+	if n = len(revisions); n > 0 {
+		names, of, numbers := make([]string, n), make([]int64, n), make([]int64, n)
+		for i, r := range revisions {
+			names[i], of[i], numbers[i] = r.key, r.token, r.revision
+		}
+		b.Queue(postgres.In(t.schema, sqlRevisions), names, of, numbers)
 	}
-	n = len(revisions)
-	names, of, numbers := make([]string, n), make([]int64, n), make([]int64, n)
-	for i, r := range revisions {
-		names[i], of[i], numbers[i] = r.key, r.token, r.revision
-	}
-	if _, err := tx.Exec(ctx, postgres.In(t.schema, sqlRevisions), names, of, numbers); err != nil {
-		return fmt.Errorf("storing %d revisions: %w", len(revisions), err)
+	if err := tx.SendBatch(ctx, b).Close(); err != nil {
+		return fmt.Errorf("storing the state of %d records and %d revisions: %w", len(rows), n, err)
 	}
 	return nil
 }
