@@ -145,6 +145,26 @@ func TestRowsCommitWithTheOffset(t *testing.T) {
 	require.NotZero(t, c.forgot, "a refused transaction voids what the handler remembers (rule 2)")
 }
 
+// What the queue was to hold by a refused transaction it does not hold.
+func TestQueueInMemoryFollowsARefusedTransaction(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 1)
+	c := newCopier(w)
+	var failed atomic.Bool
+	c.write = func() error {
+		if failed.CompareAndSwap(false, true) {
+			return errors.New("planted")
+		}
+		return nil
+	}
+	c.on = func(*stream.Batch, int, *stream.Record) error { return verdict.Parked("contract broken", nil) }
+	w.publish(deal("lakeshore", "1", 1))
+	w.batch(c)
+	w.atWatermark(1)
+	require.Equal(t, "contract broken 1", get[string](w, "SELECT cause || ' ' || count FROM {schema}.queued_key"))
+	require.Equal(t, "contract broken", get[string](w, "SELECT cause FROM {schema}.queued_record"))
+}
+
 // Rule 12: a copy at another offset has no second effect.
 func TestCopiesAreProjectedOnce(t *testing.T) {
 	t.Parallel()

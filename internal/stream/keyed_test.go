@@ -284,7 +284,7 @@ func TestDroppedRecordStaysDroppedBelowTheWatermark(t *testing.T) {
 	w := newWorld(t, 1)
 	var broken atomic.Bool
 	broken.Store(true)
-	v := &vendor{class: ledger.ClassB, plan: func(r *stream.Record) error {
+	v := &vendor{class: ledger.ClassB, facts: true, plan: func(r *stream.Record) error {
 		if broken.Load() && r.Offset == 0 {
 			return verdict.Parked("no mapping", nil)
 		}
