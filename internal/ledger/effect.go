@@ -63,12 +63,12 @@ type Receipt struct {
 type Outcome int
 
 const (
-	// CannotTell: neither seen nor surely absent; the effect stays in doubt.
+	// CannotTell is neither seen nor surely absent; the effect stays in doubt.
 	CannotTell Outcome = iota
-	// InPlace: the effect, or a newer state that contains it, is there.
+	// InPlace says that the effect, or a newer state that contains it, is there.
 	InPlace
-	// NotInPlace: surely absent; it may be sent.
+	// NotInPlace is surely absent: it may be sent.
 	NotInPlace
-	// Doubled: there more than once. It ends as in place, and is flagged for a person.
+	// Doubled is there more than once. It ends as in place, and is flagged for a person.
 	Doubled
 )

@@ -255,11 +255,11 @@ func TestWishThatTheOwnerHasNotSeenStays(t *testing.T) {
 	require.Len(t, seen, 1)
 	_, err = q.Release(t.Context(), ledger.Filter{}, "ops", "b") // while the owner tries
 	require.NoError(t, err)
-	key.WantedAt = seen[0].WantedAt
+	key.Obeyed = seen[0].WantedAt
 	write(3)
 	again := wishes()
 	require.Len(t, again, 1)
-	key.WantedAt = again[0].WantedAt
+	key.Obeyed = again[0].WantedAt
 	write(4)
 	require.Empty(t, wishes())
 }

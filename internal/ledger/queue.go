@@ -60,7 +60,8 @@ type QueuedKey struct {
 	Due      time.Time // zero = never by itself
 	Count    int64     // open records
 	Attempts int       // of the first open record
-	WantedAt time.Time // the last wish that the owner knows of; writing the row keeps a newer one
+	WantedAt time.Time // the last wish that the owner knows of
+	Obeyed   time.Time // the wish that writing the row ends; zero = none, any other stays
 }
 
 func scanKey(r pgx.CollectableRow, k *QueuedKey) error {
@@ -102,7 +103,7 @@ func (s *Store) queueKeys(b *pgx.Batch, r []QueuedKey) {
 		col(r, func(k QueuedKey) string { return clean(k.Tenant) }), col(r, func(k QueuedKey) Kind { return k.Kind }),
 		col(r, func(k QueuedKey) string { return clean(string(k.Scope)) }), col(r, func(k QueuedKey) string { return clean(k.Cause) }),
 		col(r, func(k QueuedKey) string { return clean(k.Detail) }), col(r, func(k QueuedKey) *time.Time { return orNil(k.Due) }),
-		col(r, func(k QueuedKey) int64 { return k.Count }), col(r, func(k QueuedKey) *time.Time { return orNil(k.WantedAt) }))
+		col(r, func(k QueuedKey) int64 { return k.Count }), col(r, func(k QueuedKey) *time.Time { return orNil(k.Obeyed) }))
 }
 
 func (s *Store) queueRecords(b *pgx.Batch, r []QueuedRecord) {

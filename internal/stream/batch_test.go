@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -279,7 +280,7 @@ func TestPanicAndParkAreTheRecordsOwn(t *testing.T) {
 	}
 	for n := int64(1); n <= 2; n++ {
 		for d := range 6 {
-			w.publish(deal("lakeshore", fmt.Sprint(d), n))
+			w.publish(deal("lakeshore", strconv.Itoa(d), n))
 		}
 	}
 	w.batch(c)

@@ -113,33 +113,34 @@ func (w *worker) undo(ctx context.Context, err error) error {
 
 // drain works on one key of the queue whose time has come; it returns true where there was one.
 func (w *worker) drain(ctx context.Context) bool {
-	for _, k := range w.queue.due(time.Now(), 1) {
-		wish := k.wish
-		records, ok := insist(ctx, w.partition, func() ([]ledger.QueuedRecord, error) {
-			return w.e.store.QueuedRecords(ctx, w.Topic, []string{k.KeyID}, drainRecords)
-		})
-		if !ok {
+	due := w.queue.due(time.Now(), 1)
+	if len(due) == 0 {
+		return false
+	}
+	k := due[0]
+	wish := k.wish
+	k.wish = ledger.Wish{}
+	records, ok := insist(ctx, w.partition, func() ([]ledger.QueuedRecord, error) {
+		return w.e.store.QueuedRecords(ctx, w.Topic, []string{k.KeyID}, drainRecords)
+	})
+	var items []*item
+	for _, q := range records {
+		it := unqueued(q)
+		if wish.Kind == ledger.Drop && wish.Pos == q.Pos {
+			it.keyID, it.decided = q.KeyID, &verdict.Error{Kind: verdict.Skip, Cause: dropped}
+		} else if !w.decode(ctx, it) {
 			return false
 		}
-		var items []*item
-		for _, q := range records {
-			it := unqueued(q)
-			if wish.Kind == ledger.Drop && wish.Pos == q.Pos {
-				it.keyID, it.decided = q.KeyID, &verdict.Error{Kind: verdict.Skip, Cause: dropped}
-			} else if !w.decode(ctx, it) {
-				return false
-			}
-			items = append(items, it)
-		}
-		k.Attempts, k.wish = 0, ledger.Wish{}
-		w.settle(ctx, items)
-		if k := w.queue.keys[k.KeyID]; k != nil && k.drain {
-			k.drain = false // more of it is in the queue: its turn comes again
-			k.Due = time.Now()
-		}
-		return true
+		items = append(items, it)
 	}
-	return false
+	w.settle(ctx, items)
+	if k = w.queue.keys[k.KeyID]; k != nil && k.drain {
+		k.drain, k.Due = false, time.Now() // more of it is in the queue: its turn comes again
+		if ok && len(items) == 0 {         // its records are gone: somebody mended the tables by hand
+			k.Due = time.Now().Add(pulseEvery)
+		}
+	}
+	return ok
 }
 
 // dropped is the cause of a record that a person gave up.

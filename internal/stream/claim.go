@@ -25,7 +25,7 @@ func (s *session) claim(ctx context.Context, assigned map[string]map[int32]kgo.O
 			places = append(places, ledger.Place{Topic: t[len(s.e.cfg.Prefix):], Part: n})
 		}
 	}
-	slices.SortFunc(places, func(a, b ledger.Place) int { return comparePlaces(a, b) })
+	slices.SortFunc(places, comparePlaces)
 	timeline, err := s.e.store.Timeline(ctx)
 	if err != nil {
 		return nil, err

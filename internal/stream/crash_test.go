@@ -200,6 +200,43 @@ func TestClassDClaimsOnlyWhatIsCalled(t *testing.T) {
 	require.Len(t, v.done(), 10)
 }
 
+// Rule 39: a release is obeyed to the end of the queue, whoever owns the partition.
+func TestReleaseOutlivesItsOwner(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 1)
+	p := newProxy(t)
+	var mended, dying atomic.Bool
+	reached := make(chan struct{})
+	v := &vendor{class: ledger.ClassC}
+	v.apply = func(ctx context.Context, _ *stream.Record, f ledger.Effect) (ledger.Receipt, error) {
+		if !mended.Load() {
+			return ledger.Receipt{}, verdict.Parked("refused", nil)
+		}
+		if f.Line == "lakeshore/1#15" && dying.CompareAndSwap(false, true) {
+			w.eventually("the first ones are written", func() bool {
+				return get[int64](w, "SELECT count(*) FROM {schema}.queued_record WHERE state = 2") >= 10
+			})
+			p.cutOff()
+			close(reached)
+			<-ctx.Done()
+			return ledger.Receipt{}, ctx.Err()
+		}
+		return ledger.Receipt{}, nil
+	}
+	r := w.doomed(p, v)
+	for n := int64(1); n <= 25; n++ {
+		w.publish(deal("lakeshore", "1", n))
+	}
+	w.atWatermark(25)
+	mended.Store(true)
+	w.release(ledger.Filter{})
+	<-reached
+	r.stop()
+	w.keyed(v)
+	w.emptyQueue()
+	require.Equal(t, lines("lakeshore/1", 1, 25), v.done())
+}
+
 // Rules 5 and 6: a commit whose answer is lost is repeated with its number, not done twice.
 func TestLostAnswersToCommitsChangeNothing(t *testing.T) {
 	t.Parallel()

@@ -84,23 +84,29 @@ func newEngine(cfg Config, deps Deps, lane func(*session) lane) (*Engine, error)
 // under the same instance id. Everything else it waits out; Ready tells.
 func (e *Engine) Run(ctx context.Context) error {
 	for n := 1; ; n++ {
-		s, err := e.open(ctx)
-		if err == nil {
-			e.set(s, errJoining)
-			err = s.run(ctx)
-			e.set(nil, err)
+		ended := e.session(ctx)
+		if errors.Is(ended, kerr.FencedInstanceID) {
+			return fmt.Errorf("running group %s: another process has instance id %s: %w", e.cfg.Group, e.cfg.InstanceID, ended)
 		}
-		switch {
-		case errors.Is(err, kerr.FencedInstanceID):
-			return fmt.Errorf("running group %s: another process has instance id %s: %w", e.cfg.Group, e.cfg.InstanceID, err)
-		case ctx.Err() != nil:
-			return nil
+		if ctx.Err() == nil {
+			e.deps.Log.Warn("session.reopen", observe.Err(ended))
 		}
-		e.deps.Log.Warn("session.reopen", observe.Err(err))
 		if !wait(ctx, backoff(n, backoffBase, reopenAfter)) {
 			return nil
 		}
 	}
+}
+
+// session runs one session, and returns why it ended.
+func (e *Engine) session(ctx context.Context) error {
+	s, err := e.open(ctx)
+	if err != nil {
+		return err
+	}
+	e.set(s, errJoining)
+	err = s.run(ctx)
+	e.set(nil, err)
+	return err
 }
 
 func (e *Engine) set(s *session, state error) {
@@ -130,7 +136,7 @@ func (e *Engine) Ready() error {
 	var stalls []string
 	for _, p := range s.all() {
 		if causes := p.stallCauses(); len(causes) > 0 {
-			stalls = append(stalls, p.Place.String()+": "+strings.Join(causes, ", "))
+			stalls = append(stalls, p.String()+": "+strings.Join(causes, ", "))
 		}
 	}
 	if len(stalls) == 0 {

@@ -104,7 +104,7 @@ func (k *keyed) left(w *window) {
 	}
 	k.drains -= w.drains
 	delete(k.parts, w.partition)
-	close(w.partition.left)
+	close(w.left)
 	w.kill()
 }
 

@@ -3,6 +3,7 @@ package stream_test
 import (
 	"context"
 	"fmt"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -40,7 +41,7 @@ func TestDeadAccountHoldsItsTenantAloneAndResumesInOrder(t *testing.T) {
 	w.run(stream.NewKeyed(cfg, w.deps(w.pool), v))
 	for n := int64(1); n <= 5; n++ {
 		for d := range 30 {
-			w.publish(deal("lakeshore", fmt.Sprint(d), n))
+			w.publish(deal("lakeshore", strconv.Itoa(d), n))
 		}
 		w.publish(deal("harbor", "1", n))
 	}
@@ -78,7 +79,7 @@ func TestOneThatGoesThroughReleasesItsScope(t *testing.T) {
 	v := refusing(&dead, time.Now().Add(time.Hour))
 	w.keyed(v)
 	for d := range 8 {
-		w.publish(deal("lakeshore", fmt.Sprint(d), 1))
+		w.publish(deal("lakeshore", strconv.Itoa(d), 1))
 	}
 	w.atWatermark(8)
 	dead.Store(false)
@@ -150,7 +151,7 @@ func TestTenantsTakeTurns(t *testing.T) {
 		return ledger.Receipt{}, nil
 	}}
 	for d := range 60 {
-		w.publish(deal("big", fmt.Sprint(d), 1))
+		w.publish(deal("big", strconv.Itoa(d), 1))
 	}
 	w.publish(deal("small", "1", 1), deal("small", "2", 1))
 	cfg := w.config()
@@ -273,7 +274,7 @@ func TestAccountThatIsDeadKeepsNoSlotFromOthers(t *testing.T) {
 	cfg.Concurrency, cfg.CallDeadline = 32, time.Minute
 	w.run(stream.NewKeyed(cfg, w.deps(w.pool), v))
 	for d := range 40 {
-		w.publish(deal("slow", fmt.Sprint(d), 1))
+		w.publish(deal("slow", strconv.Itoa(d), 1))
 	}
 	w.eventually("slots taken", func() bool { return len(v.called()) == 30 })
 	w.publish(deal("quick", "1", 1))

@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"strconv"
 	"strings"
 	"unicode/utf8"
 
@@ -55,6 +56,6 @@ func eventID(r *Record) (uuid.UUID, error) {
 		}
 		return id, nil
 	}
-	at := event.Resource{Kind: r.Topic, ID: fmt.Sprint(r.Partition)}
+	at := event.Resource{Kind: r.Topic, ID: strconv.Itoa(int(r.Partition))}
 	return event.ID(r.Time, at, r.Offset, "", ""), nil
 }

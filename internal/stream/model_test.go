@@ -44,7 +44,7 @@ func TestOrderAndOnceUnderEverything(t *testing.T) {
 	for _, n := range s.published {
 		total += n
 	}
-	require.EqualValues(t, total, get[int64](w, "SELECT count(*) FROM {schema}.ledger"))
+	require.Equal(t, total, get[int64](w, "SELECT count(*) FROM {schema}.ledger"))
 }
 
 type scenario struct {

@@ -154,7 +154,8 @@ func (q *queue) hold(keyID, tenant string, v *verdict.Error, now time.Time) *wai
 		k = &waiting{QueuedKey: ledger.QueuedKey{Place: q.at, KeyID: keyID, Tenant: tenant, Since: now}}
 		q.keys[keyID] = k
 	}
-	k.Cause, k.Detail, k.Due, k.wish, k.drain = v.Cause, detail(v), v.Until, ledger.Wish{}, false
+	k.Cause, k.Detail, k.Due, k.drain = v.Cause, detail(v), v.Until, false
+	k.wish, k.Obeyed = ledger.Wish{}, k.WantedAt // what was asked was tried
 	switch {
 	case v.Kind == verdict.Park:
 		k.Kind, k.Scope, k.Due = ledger.ParkedKey, verdict.ScopeKey, time.Time{}
