@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"text/tabwriter"
 	"time"
 
@@ -29,10 +30,17 @@ func (statusCmd) Help() string { return "Example: conveyance status --fail --jso
 
 // statusOf is the whole picture, as --json prints it.
 type statusOf struct {
-	Processes []fleet.Process `json:"processes"`
+	Processes []processStatus `json:"processes"`
 	Groups    []groupStatus   `json:"groups"`
 	Held      []heldStatus    `json:"held"`
 	Accounts  []accountStatus `json:"accounts"` // that a person should look at
+}
+
+type processStatus struct {
+	fleet.Process
+	Ready  bool   `json:"ready"`
+	Reason string `json:"reason"` // why not
+	Remedy string `json:"remedy"` // what a person does about it; empty where it ends by itself
 }
 
 type groupStatus struct {
@@ -81,6 +89,7 @@ func (c *statusCmd) Run(ctx context.Context, g *globals) error {
 func (s statusOf) needsPerson() bool {
 	return slices.ContainsFunc(s.Held, func(h heldStatus) bool { return h.Kind == "parked" }) ||
 		slices.ContainsFunc(s.Accounts, func(a accountStatus) bool { return a.State == "refused" }) ||
+		slices.ContainsFunc(s.Processes, func(p processStatus) bool { return p.Remedy != "" }) ||
 		slices.ContainsFunc(s.Groups, func(g groupStatus) bool { return g.Members == 0 })
 }
 
@@ -91,11 +100,13 @@ func status(ctx context.Context, g *globals) (s statusOf, err error) {
 	}
 	defer pool.Close()
 	f := fleet.New(pool, tenant.Schema)
-	if s.Processes, err = f.Processes(ctx); err != nil {
+	processes, err := f.Processes(ctx)
+	if err != nil {
 		return s, err
 	}
-	s.Processes = replaced(s.Processes)
-	if s.Groups, err = groupStates(ctx, g, pool, f, s.Processes); err != nil {
+	processes = replaced(processes)
+	s.Processes = processStates(ctx, processes)
+	if s.Groups, err = groupStates(ctx, g, pool, f, processes); err != nil {
 		return s, err
 	}
 	if s.Held, err = heldStates(ctx, pool); err != nil {
@@ -113,6 +124,28 @@ func replaced(all []fleet.Process) []fleet.Process {
 			return o.Alive && o.Name == p.Name && o.Host == p.Host && o.UpSince.After(p.UpSince)
 		})
 	})
+}
+
+// processStates asks each process, side by side, whether it is ready.
+func processStates(ctx context.Context, all []fleet.Process) []processStatus {
+	states := make([]processStatus, len(all))
+	var asked sync.WaitGroup
+	for i, p := range all {
+		states[i].Process = p
+		if !p.Alive {
+			states[i].Reason = "silent for " + ago(p.SeenAt)
+			continue
+		}
+		asked.Go(func() {
+			if err := askReady(ctx, p.HTTP); err != nil {
+				states[i].Reason, states[i].Remedy = err.Error(), remedy(err.Error())
+				return
+			}
+			states[i].Ready = true
+		})
+	}
+	asked.Wait()
+	return states
 }
 
 // groupStates says how far each group is behind the ends of its logs.
@@ -200,13 +233,13 @@ func accountStates(ctx context.Context, pool *pgxpool.Pool) ([]accountStatus, er
 
 func printStatus(g *globals, s statusOf) error {
 	return table(g.out, func(w *tabwriter.Writer) {
-		_, _ = fmt.Fprintln(w, "PROCESS\tPID\tUP\tHEALTH")
+		_, _ = fmt.Fprintln(w, "PROCESS\tPID\tUP\tSERVES\tSTATE")
 		for _, p := range s.Processes {
-			state := "http://" + p.HTTP + "/readyz"
-			if !p.Alive {
-				state = "silent for " + ago(p.SeenAt)
+			state := "ready"
+			if !p.Ready {
+				state = strings.TrimSuffix(p.Reason+": "+p.Remedy, ": ")
 			}
-			_, _ = fmt.Fprintf(w, "%s\t%d\t%s\t%s\n", p.Name, p.PID, ago(p.UpSince), state)
+			_, _ = fmt.Fprintf(w, "%s\t%d\t%s\thttp://%s\t%s\n", p.Name, p.PID, ago(p.UpSince), p.HTTP, state)
 		}
 		_, _ = fmt.Fprintln(w, "\nGROUP\tLAG\tMEMBERS\t")
 		for _, gr := range s.Groups {

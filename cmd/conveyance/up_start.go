@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/http"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -194,24 +193,6 @@ func (s *stack) ready(ctx context.Context, name string) error {
 		}
 	}
 	return errors.New("it has not said yet that it lives")
-}
-
-func askReady(ctx context.Context, addr string) error {
-	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
-	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+addr+"/readyz", nil)
-	if err != nil {
-		return err
-	}
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = resp.Body.Close() }()
-	if resp.StatusCode != http.StatusOK {
-		return fmt.Errorf("not ready (HTTP %d)", resp.StatusCode)
-	}
-	return nil
 }
 
 // notReady lists the stages that are not ready, for up's own /readyz.
