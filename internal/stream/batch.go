@@ -292,7 +292,7 @@ func (w *worker) produce(ctx context.Context, outs []*kgo.Record) error {
 	}
 	slow := time.AfterFunc(slowProduce, func() { w.setStall(stallWork, "kafka does not acknowledge", errNoAck) })
 	defer slow.Stop()
-	return w.s.out.produce(ctx, outs)
+	return w.s.outs[int(w.Part)%len(w.s.outs)].produce(ctx, outs)
 }
 
 func (w *worker) forget() {

@@ -151,8 +151,36 @@ func traceOf(in *Record) string {
 // all of it is buffered, and a broker's refusal fails everything that is buffered for its
 // partition. So no record of a key is written after one before it was refused (protocol.md 10).
 type chunks struct {
-	cl *kgo.Client
-	mu sync.Mutex // one chunk at a time: a flush would send what another batch is still buffering
+	open func() (*kgo.Client, error)
+	mu   sync.Mutex // one chunk at a time: a flush would send what another batch is still buffering
+	cl   *kgo.Client
+}
+
+// producers is how many clients produce for the batches of a process, so that one of them need not
+// wait for the acknowledgements of another: as many as may write to Postgres.
+const producers = 3
+
+// newChunks makes the clients when they are first needed: most engines produce nothing.
+func newChunks(base []kgo.Opt, enc encoder) []*chunks {
+	open := func() (*kgo.Client, error) {
+		return kgo.NewClient(append(producing(base, enc),
+			kgo.ManualFlushing(),
+			kgo.MaxBufferedRecords(2*chunkRecords), // one chunk, and one of a partition that was given up
+		)...)
+	}
+	lines := make([]*chunks, producers)
+	for i := range lines {
+		lines[i] = &chunks{open: open}
+	}
+	return lines
+}
+
+func (c *chunks) close() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.cl != nil {
+		c.cl.Close()
+	}
 }
 
 // produce returns when every record is acknowledged by all in-sync replicas, or after the first
@@ -175,6 +203,13 @@ func (c *chunks) produce(ctx context.Context, records []*kgo.Record) error {
 func (c *chunks) chunk(ctx context.Context, records []*kgo.Record) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.cl == nil {
+		cl, err := c.open()
+		if err != nil {
+			return fmt.Errorf("making a client to produce with: %w", err)
+		}
+		c.cl = cl
+	}
 	results := make(chan error, len(records))
 	for _, r := range records {
 		// The context of a record would cancel it alone, and let the next of its key pass.

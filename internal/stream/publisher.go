@@ -30,10 +30,13 @@ func NewPublisher(prefix string, deps Deps) (*Publisher, error) {
 	return &Publisher{cl: cl, enc: enc}, nil
 }
 
+// clientID says whose connections they are, in the broker's log.
+const clientID = "conveyance"
+
 // producing are the options of everything that produces.
 func producing(base []kgo.Opt, enc encoder) []kgo.Opt {
 	return append(append([]kgo.Opt{}, base...),
-		kgo.ClientID("conveyance"),                            // whose connections they are, in the broker's log
+		kgo.ClientID(clientID),
 		kgo.RequiredAcks(kgo.AllISRAcks()),                    // acknowledged is durable (W1, W33)
 		kgo.ProducerBatchCompression(kgo.SnappyCompression()), // zstd's encoders take more memory than they save here
 		kgo.ProducerBatchMaxBytesFn(enc.batchMax),             // as the topics' max.message.bytes

@@ -48,7 +48,7 @@ type session struct {
 	e    *Engine
 	cl   *kgo.Client
 	adm  *kadm.Client
-	out  *chunks
+	outs []*chunks
 	enc  encoder
 	lane lane
 
@@ -74,9 +74,9 @@ func (e *Engine) open(ctx context.Context) (*session, error) {
 	for _, t := range e.cfg.Topics {
 		topics = append(topics, e.cfg.Prefix+t)
 	}
-	opts := append(producing(e.deps.Kafka, s.enc),
-		kgo.ManualFlushing(),                        // see chunks
-		kgo.MaxBufferedRecords(2*chunkRecords),      // one chunk, and one of a session that is ending
+	opts := append(append([]kgo.Opt{}, e.deps.Kafka...),
+		kgo.ClientID(clientID),
+		kgo.MetadataMaxAge(metadataAge),
 		kgo.ConsumerGroup(e.cfg.Prefix+e.cfg.Group), // assigns partitions; offsets stand in Postgres
 		kgo.ConsumeTopics(topics...),
 		kgo.Balancers(kgo.CooperativeStickyBalancer()), // partitions that stay are not interrupted
@@ -108,7 +108,7 @@ func (e *Engine) open(ctx context.Context) (*session, error) {
 		kill()
 		return nil, fmt.Errorf("making the client of group %s: %w", e.cfg.Group, err)
 	}
-	s.cl, s.adm, s.out = cl, kadm.NewClient(cl), &chunks{cl: cl}
+	s.cl, s.adm, s.outs = cl, kadm.NewClient(cl), newChunks(e.deps.Kafka, s.enc)
 	s.lane = e.lane(s)
 	close(s.opened)
 	return s, nil
@@ -130,6 +130,9 @@ func (s *session) run(parent context.Context) error {
 	s.lane.close()
 	s.work.Wait()
 	s.cl.Close() // leaves the group, unless the member is static
+	for _, out := range s.outs {
+		out.close()
+	}
 	return cause
 }
 
