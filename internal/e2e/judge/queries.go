@@ -97,7 +97,7 @@ func (b Bench) engine(ctx context.Context, v *Verdict) error {
 func (b Bench) offsets(ctx context.Context, v *Verdict, group, schema string) error {
 	return b.each(ctx, postgres.In(schema, sqlOffsets), func(cells []any) {
 		place := fmt.Sprintf("%v/%v", cells[0], cells[1])
-		if end, ok := b.Ends[place]; ok && fmt.Sprint(end) != fmt.Sprint(cells[2]) {
+		if end, ok := b.Ends[place]; ok && cells[2] != end {
 			v.Unexplained = append(v.Unexplained, fmt.Sprintf("%s stands at %v of %s, whose end is %d", group, cells[2], place, end))
 		}
 	})
