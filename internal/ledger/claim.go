@@ -81,8 +81,7 @@ func (s *Store) Resolve(ctx context.Context, rs []Resolution) (kept map[Place]bo
 // each calls fn for every row of (topic, part).
 func each(rows pgx.Rows, fn func(Place)) error {
 	var p Place
-	_, err := pgx.ForEachRow(rows, []any{&p.Topic, &p.Part}, func() error { fn(p); return nil })
-	return err
+	return scanRows(rows, []any{&p.Topic, &p.Part}, func() { fn(p) })
 }
 
 // Busy is a ledger row in state claimed: a call of it may be under way (protocol.md 3).
@@ -111,9 +110,8 @@ func (s *Store) Read(ctx context.Context, places []Place) (map[Place]*Memory, er
 	b := &pgx.Batch{}
 	b.Queue(s.in(sqlBusy), topics(places), parts(places)).Query(func(rows pgx.Rows) error {
 		var r Busy
-		_, err := pgx.ForEachRow(rows, []any{&r.Topic, &r.Part, &r.EID, &r.Step, &r.Pos, &r.KeyID, &r.ClaimedAt},
-			func() error { m[r.Place].Busy = append(m[r.Place].Busy, r); return nil })
-		return err
+		dest := []any{&r.Topic, &r.Part, &r.EID, &r.Step, &r.Pos, &r.KeyID, &r.ClaimedAt}
+		return scanRows(rows, dest, func() { m[r.Place].Busy = append(m[r.Place].Busy, r) })
 	})
 	b.Queue(s.in(sqlKeys), topics(places), parts(places)).Query(func(rows pgx.Rows) error {
 		keys, err := collect(rows, scanKey)
@@ -125,9 +123,7 @@ func (s *Store) Read(ctx context.Context, places []Place) (map[Place]*Memory, er
 	b.Queue(s.in(sqlQueuedTop), topics(places), parts(places)).Query(func(rows pgx.Rows) error {
 		var p Place
 		var top int64
-		_, err := pgx.ForEachRow(rows, []any{&p.Topic, &p.Part, &top},
-			func() error { m[p].QueuedTop = top; return nil })
-		return err
+		return scanRows(rows, []any{&p.Topic, &p.Part, &top}, func() { m[p].QueuedTop = top })
 	})
 	if err := s.pool.SendBatch(ctx, b).Close(); err != nil {
 		return nil, fmt.Errorf("reading what the partitions' owner left: %w", err)
@@ -160,9 +156,7 @@ func (s *Store) Pulse(ctx context.Context, places []Place, busy []ID) (p Pulse, 
 	b.Queue(s.in(sqlOwners), topics(places), parts(places)).Query(func(rows pgx.Rows) error {
 		var at Place
 		var owner uuid.UUID
-		_, err := pgx.ForEachRow(rows, []any{&at.Topic, &at.Part, &owner},
-			func() error { p.Owners[at] = owner; return nil })
-		return err
+		return scanRows(rows, []any{&at.Topic, &at.Part, &owner}, func() { p.Owners[at] = owner })
 	})
 	b.Queue(s.in(sqlWishes), topics(places), parts(places)).Query(func(rows pgx.Rows) error {
 		var err error
@@ -181,8 +175,7 @@ func (s *Store) Pulse(ctx context.Context, places []Place, busy []ID) (p Pulse, 
 	if len(busy) > 0 {
 		b.Queue(s.in(sqlStillClaimed), eids(busy), steps(busy)).Query(func(rows pgx.Rows) error {
 			var id ID
-			_, err := pgx.ForEachRow(rows, []any{&id.EID, &id.Step}, func() error { p.Open[id] = true; return nil })
-			return err
+			return scanRows(rows, []any{&id.EID, &id.Step}, func() { p.Open[id] = true })
 		})
 	}
 	if err := s.pool.SendBatch(ctx, b).Close(); err != nil {
@@ -224,7 +217,7 @@ func (s *Store) QueuedAt(ctx context.Context, p Place, first, last int64) (map[i
 	}
 	at := map[int64]bool{}
 	var pos int64
-	if _, err := pgx.ForEachRow(rows, []any{&pos}, func() error { at[pos] = true; return nil }); err != nil {
+	if err := scanRows(rows, []any{&pos}, func() { at[pos] = true }); err != nil {
 		return nil, fmt.Errorf("reading the queued positions of %s: %w", p, err)
 	}
 	return at, nil

@@ -52,7 +52,7 @@ func Fresh(ctx context.Context, tx pgx.Tx, schema string, rows []Row) ([]bool, e
 	}
 	is := make(map[ID]bool, len(rows))
 	var id ID
-	if _, err := pgx.ForEachRow(result, []any{&id.EID, &id.Step}, func() error { is[id] = true; return nil }); err != nil {
+	if err := scanRows(result, []any{&id.EID, &id.Step}, func() { is[id] = true }); err != nil {
 		return nil, fmt.Errorf("recording effects: %w", err)
 	}
 	for i, r := range rows {
@@ -96,7 +96,7 @@ func monthTable(month time.Time) string { return "ledger_" + month.Format("20060
 // monthBound is the lowest id of a month.
 func monthBound(month time.Time) uuid.UUID {
 	var id uuid.UUID
-	binary.BigEndian.PutUint64(id[:8], uint64(month.UnixMilli())<<16) //nolint:gosec // G115: after 1970
+	binary.BigEndian.PutUint64(id[:8], uint64(month.UnixMilli())<<16)
 	return id
 }
 
@@ -113,8 +113,7 @@ func (s *Store) queueMissingMonths(b *pgx.Batch, months monthSet, missing *[]tim
 	}
 	b.Queue(sqlMissing, names).Query(func(rows pgx.Rows) error {
 		var ord int64
-		_, err := pgx.ForEachRow(rows, []any{&ord}, func() error { *missing = append(*missing, all[ord-1]); return nil })
-		return err
+		return scanRows(rows, []any{&ord}, func() { *missing = append(*missing, all[ord-1]) })
 	})
 }
 

@@ -120,3 +120,9 @@ func collect[T any](rows pgx.Rows, scan func(pgx.CollectableRow, *T) error) ([]T
 		return v, err
 	})
 }
+
+// scanRows scans each row into dest and calls fn.
+func scanRows(rows pgx.Rows, dest []any, fn func()) error {
+	_, err := pgx.ForEachRow(rows, dest, func() error { fn(); return nil })
+	return err
+}

@@ -118,12 +118,27 @@ func TestFencedPartitionOfATurnWritesNothingAndTheOthersDo(t *testing.T) {
 	s.owner(one)
 	var ends []ledger.End
 	for n, p := range []ledger.Place{one, two} {
-		ends = append(ends, ledger.End{Place: p, ID: ledger.ID{EID: id(int64(n))}, Owner: old[p], State: ledger.Applied, Line: p.String()})
+		ends = append(
+			ends,
+			ledger.End{
+				Place: p,
+				ID:    ledger.ID{EID: id(int64(n))},
+				Owner: old[p],
+				State: ledger.Applied,
+				Line:  p.String(),
+			},
+		)
 	}
 	res := s.commit(&ledger.Turn{
-		Moves: []ledger.Move{{Place: one, Owner: old[one], Seq: 2, Next: 9}, {Place: two, Owner: old[two], Seq: 2, Next: 9}},
-		Ends:  ends,
-		Wants: []ledger.Want{{Place: one, ID: ledger.ID{EID: id(7)}, Owner: old[one]}, {Place: two, ID: ledger.ID{EID: id(8)}, Owner: old[two]}},
+		Moves: []ledger.Move{
+			{Place: one, Owner: old[one], Seq: 2, Next: 9},
+			{Place: two, Owner: old[two], Seq: 2, Next: 9},
+		},
+		Ends: ends,
+		Wants: []ledger.Want{
+			{Place: one, ID: ledger.ID{EID: id(7)}, Owner: old[one]},
+			{Place: two, ID: ledger.ID{EID: id(8)}, Owner: old[two]},
+		},
 	})
 	require.Equal(t, ledger.Fenced, res.Fates[one])
 	require.Equal(t, ledger.Moved, res.Fates[two])
@@ -164,7 +179,12 @@ func TestClaimWaitsForAnOpenTransactionOnlySoLong(t *testing.T) {
 	}()
 	<-held
 	began := time.Now()
-	require.Eventually(t, func() bool { _, err := s.Claim(t.Context(), []ledger.Place{one}, 1); return err == nil }, testkit.Patience, testkit.Look)
+	require.Eventually(
+		t,
+		func() bool { _, err := s.Claim(t.Context(), []ledger.Place{one}, 1); return err == nil },
+		testkit.Patience,
+		testkit.Look,
+	)
 	require.Less(t, time.Since(began), 2*postgres.IdleInTransactionTimeout+postgres.LockTimeout)
 }
 
@@ -216,7 +236,12 @@ func TestGuardComparesRevisions(t *testing.T) {
 	me := s.owner(one)[one]
 	facet := ledger.Facet{Resource: "r", Name: "DealChanged", Revision: 5}
 	s.commit(&ledger.Turn{Moves: []ledger.Move{{Place: one, Owner: me, Seq: 2}}, Guards: []ledger.Guard{
-		{Place: one, Facet: ledger.Facet{Resource: "r", Name: "DealChanged", Revision: 4}, EID: id(4)}, {Place: one, Facet: facet, EID: id(5)},
+		{
+			Place: one,
+			Facet: ledger.Facet{Resource: "r", Name: "DealChanged", Revision: 4},
+			EID:   id(4),
+		},
+		{Place: one, Facet: facet, EID: id(5)},
 	}})
 	var wants []ledger.Want
 	for n := int64(4); n <= 6; n++ {
@@ -224,7 +249,10 @@ func TestGuardComparesRevisions(t *testing.T) {
 		f.Revision = n
 		wants = append(wants, ledger.Want{Place: one, ID: ledger.ID{EID: id(n), Step: 1}, Owner: me, Facet: f})
 	}
-	wants = append(wants, ledger.Want{Place: one, ID: ledger.ID{EID: id(99)}, Owner: me, Facet: facet}) // same revision, another event
+	wants = append(
+		wants,
+		ledger.Want{Place: one, ID: ledger.ID{EID: id(99)}, Owner: me, Facet: facet},
+	) // same revision, another event
 	a := s.commit(&ledger.Turn{Moves: []ledger.Move{{Place: one, Owner: me, Seq: 3}}, Wants: wants}).Answers
 	require.Equal(t, ledger.Answer{Ruling: ledger.Ended, State: ledger.Superseded}, a[0])
 	require.Equal(t, ledger.Go, a[1].Ruling, "a second effect of the same event")
@@ -238,7 +266,15 @@ func TestWishThatTheOwnerHasNotSeenStays(t *testing.T) {
 	s := open(t)
 	me := s.owner(one)[one]
 	q := ledger.NewQueue(s.pool, s.schema)
-	key := ledger.QueuedKey{Place: one, KeyID: "k", Tenant: "lakeshore", Kind: ledger.ParkedKey, Scope: "key", Cause: "x", Count: 1}
+	key := ledger.QueuedKey{
+		Place:  one,
+		KeyID:  "k",
+		Tenant: "lakeshore",
+		Kind:   ledger.ParkedKey,
+		Scope:  "key",
+		Cause:  "x",
+		Count:  1,
+	}
 	write := func(seq int64) {
 		s.commit(&ledger.Turn{Moves: []ledger.Move{{Place: one, Owner: me, Seq: seq}}, Keys: []ledger.QueuedKey{key}})
 	}
@@ -277,7 +313,11 @@ func TestWakeLeavesParkedKeys(t *testing.T) {
 	n, err := ledger.Wake(t.Context(), s.pool, s.schema, "tenant:a", "tenant:none")
 	require.NoError(t, err)
 	require.EqualValues(t, 1, n)
-	require.Equal(t, "held", value[string](s, "SELECT string_agg(key_id, ',') FROM {schema}.queued_key WHERE release_wanted"))
+	require.Equal(
+		t,
+		"held",
+		value[string](s, "SELECT string_agg(key_id, ',') FROM {schema}.queued_key WHERE release_wanted"),
+	)
 	sums, err := ledger.NewQueue(s.pool, s.schema).Sums(t.Context())
 	require.NoError(t, err)
 	require.Len(t, sums, 3)
@@ -291,9 +331,17 @@ func TestFreshCountsEachEventOnceAcrossMonthsAndWriters(t *testing.T) {
 	for m := range 6 {
 		at := time.Date(2026, time.Month(1+m), 3, 0, 0, 0, 0, time.UTC)
 		eid := event.ID(at, event.Resource{ID: "r"}, 1, event.TypeDealChanged, "")
-		rows = append(rows, ledger.Row{EID: eid, Topic: "deals.v1", Offset: int64(m)}, ledger.Row{EID: eid, Topic: "deals.v1", Offset: 99})
+		rows = append(
+			rows,
+			ledger.Row{EID: eid, Topic: "deals.v1", Offset: int64(m)},
+			ledger.Row{EID: eid, Topic: "deals.v1", Offset: 99},
+		)
 	}
-	rows = append(rows, ledger.Row{EID: uuid.UUID{6: 0x80}}, ledger.Row{EID: uuid.UUID{0: 0xff, 6: 0x80}}) // years without a month
+	rows = append(
+		rows,
+		ledger.Row{EID: uuid.UUID{6: 0x80}},
+		ledger.Row{EID: uuid.UUID{0: 0xff, 6: 0x80}},
+	) // years without a month
 	var mu sync.Mutex
 	total := 0
 	var wg sync.WaitGroup
@@ -321,18 +369,32 @@ func TestFreshCountsEachEventOnceAcrossMonthsAndWriters(t *testing.T) {
 	wg.Wait()
 	require.Equal(t, 8, total)
 	require.EqualValues(t, 8, value[int64](s, "SELECT count(*) FROM {schema}.ledger"))
-	require.EqualValues(t, 8, value[int64](s, "SELECT count(*) FROM pg_inherits WHERE inhparent = to_regclass($1)", postgres.In(s.schema, "{schema}.ledger")))
+	require.EqualValues(
+		t,
+		8,
+		value[int64](
+			s,
+			"SELECT count(*) FROM pg_inherits WHERE inhparent = to_regclass($1)",
+			postgres.In(s.schema, "{schema}.ledger"),
+		),
+	)
 }
 
 func TestRewindFencesAndJumpsOverNothingOpen(t *testing.T) {
 	t.Parallel()
 	s := open(t)
 	me := s.owner(one)[one]
-	s.commit(&ledger.Turn{Moves: []ledger.Move{{Place: one, Owner: me, Seq: 2, Next: 5}},
-		Wants: []ledger.Want{{Place: one, ID: ledger.ID{EID: id(1)}, Owner: me, Pos: 7}}})
+	s.commit(&ledger.Turn{
+		Moves: []ledger.Move{{Place: one, Owner: me, Seq: 2, Next: 5}},
+		Wants: []ledger.Want{{Place: one, ID: ledger.ID{EID: id(1)}, Owner: me, Pos: 7}},
+	})
 	require.ErrorIs(t, ledger.Rewind(t.Context(), s.pool, s.schema, one, 9, "ops", "x"), ledger.ErrOpenEffects)
 	require.NoError(t, ledger.Rewind(t.Context(), s.pool, s.schema, one, 2, "ops", "x"))
-	require.Equal(t, ledger.Fenced, s.commit(&ledger.Turn{Moves: []ledger.Move{{Place: one, Owner: me, Seq: 3, Next: 6}}}).Fates[one])
+	require.Equal(
+		t,
+		ledger.Fenced,
+		s.commit(&ledger.Turn{Moves: []ledger.Move{{Place: one, Owner: me, Seq: 3, Next: 6}}}).Fates[one],
+	)
 	offsets, err := ledger.Offsets(t.Context(), s.pool, s.schema)
 	require.NoError(t, err)
 	require.EqualValues(t, 2, *offsets[0].Next)
@@ -346,11 +408,24 @@ func TestHostileTextIsKept(t *testing.T) {
 	me := s.owner(one)[one]
 	bad := "a\x00b\xff" + string(make([]byte, 2000))
 	s.commit(&ledger.Turn{
-		Moves:   []ledger.Move{{Place: one, Owner: me, Seq: 2}},
-		Ends:    []ledger.End{{Place: one, ID: ledger.ID{EID: id(1)}, Owner: me, State: ledger.Applied, Ref: bad, Line: bad}},
-		Guards:  []ledger.Guard{{Place: one, Facet: ledger.Facet{Resource: bad, Name: bad, Revision: 1}, EID: id(1)}},
-		Keys:    []ledger.QueuedKey{{Place: one, KeyID: "k", Tenant: bad, Cause: bad, Detail: bad, Kind: ledger.Waiting}},
-		Records: []ledger.QueuedRecord{{Place: one, Pos: 1, KeyID: "k", Value: []byte(bad), At: time.Now(), Headers: []ledger.Header{{Key: bad, Value: []byte(bad)}}}},
+		Moves: []ledger.Move{{Place: one, Owner: me, Seq: 2}},
+		Ends: []ledger.End{
+			{Place: one, ID: ledger.ID{EID: id(1)}, Owner: me, State: ledger.Applied, Ref: bad, Line: bad},
+		},
+		Guards: []ledger.Guard{{Place: one, Facet: ledger.Facet{Resource: bad, Name: bad, Revision: 1}, EID: id(1)}},
+		Keys: []ledger.QueuedKey{
+			{Place: one, KeyID: "k", Tenant: bad, Cause: bad, Detail: bad, Kind: ledger.Waiting},
+		},
+		Records: []ledger.QueuedRecord{
+			{
+				Place:   one,
+				Pos:     1,
+				KeyID:   "k",
+				Value:   []byte(bad),
+				At:      time.Now(),
+				Headers: []ledger.Header{{Key: bad, Value: []byte(bad)}},
+			},
+		},
 	})
 	records, err := s.QueuedRecords(t.Context(), "deals.v1", []string{"k"}, 10)
 	require.NoError(t, err)

@@ -49,7 +49,8 @@ var ErrOpenEffects = errors.New("effects are open between the stored and the wan
 func Rewind(ctx context.Context, pool *pgxpool.Pool, schema string, p Place, next int64, actor, reason string) error {
 	err := postgres.Tx(ctx, pool, func(tx pgx.Tx) error {
 		var open bool
-		if err := tx.QueryRow(ctx, postgres.In(schema, sqlRewind), p.Topic, p.Part, next, actor, clean(reason)).Scan(&open); err != nil {
+		row := tx.QueryRow(ctx, postgres.In(schema, sqlRewind), p.Topic, p.Part, next, actor, clean(reason))
+		if err := row.Scan(&open); err != nil {
 			return err
 		}
 		if open {

@@ -140,8 +140,10 @@ func (q *Queue) Show(ctx context.Context, topic, key string) (Detail, error) {
 		return Detail{}, err
 	}
 	for _, r := range records {
-		d.Records = append(d.Records, HeldRecord{Offset: r.Pos, At: r.At.UTC(), Cause: r.Cause, Attempts: r.Attempts,
-			Headers: ceHeaders(r.Headers), Bytes: len(r.Value)})
+		d.Records = append(d.Records, HeldRecord{
+			Offset: r.Pos, At: r.At.UTC(), Cause: r.Cause, Attempts: r.Attempts,
+			Headers: ceHeaders(r.Headers), Bytes: len(r.Value),
+		})
 	}
 	if len(records) == 0 {
 		return d, nil

@@ -235,7 +235,8 @@ DELETE FROM {schema}.readback WHERE round = 0`
 
 	// Primary keys.
 	sqlFind = `
-SELECT u.ord, l.state, l.owner, l.pos, l.claimed_at, v.revision > u.revision OR (v.revision = u.revision AND v.eid <> u.eid)
+SELECT u.ord, l.state, l.owner, l.pos, l.claimed_at,
+       v.revision > u.revision OR (v.revision = u.revision AND v.eid <> u.eid)
   FROM unnest($1::uuid[], $2::bigint[], $3::text[], $4::text[], $5::bigint[])
        WITH ORDINALITY AS u(eid, step, resource, facet, revision, ord)
   LEFT JOIN LATERAL (SELECT state, owner, pos, claimed_at FROM {schema}.ledger l
@@ -323,7 +324,8 @@ SELECT $10, $9, topic, key_id, $11 FROM w`
 
 	// Primary key's first column, one descent per event and month.
 	sqlEffects = `
-SELECT l.eid, l.step, l.state, l.topic, l.part, l.pos, l.claimed_at, l.done_at, COALESCE(l.vendor_ref, ''), COALESCE(l.line, '')
+SELECT l.eid, l.step, l.state, l.topic, l.part, l.pos, l.claimed_at, l.done_at,
+       COALESCE(l.vendor_ref, ''), COALESCE(l.line, '')
   FROM unnest($1::uuid[]) AS u(eid)
  CROSS JOIN LATERAL (SELECT * FROM {schema}.ledger l WHERE l.eid = u.eid LIMIT 100) l
  ORDER BY COALESCE(l.claimed_at, l.done_at), l.step`

@@ -66,7 +66,8 @@ type QueuedKey struct {
 
 func scanKey(r pgx.CollectableRow, k *QueuedKey) error {
 	var due *time.Time
-	err := r.Scan(&k.Topic, &k.Part, &k.KeyID, &k.Tenant, &k.Kind, &k.Scope, &k.Cause, &k.Detail, &k.Since, &due, &k.Count, &k.Attempts)
+	err := r.Scan(&k.Topic, &k.Part, &k.KeyID, &k.Tenant, &k.Kind, &k.Scope, &k.Cause, &k.Detail, &k.Since, &due,
+		&k.Count, &k.Attempts)
 	k.Due = or(due)
 	return err
 }
@@ -92,26 +93,36 @@ type Header struct {
 
 func scanRecord(r pgx.CollectableRow, q *QueuedRecord) error {
 	var headers []byte
-	if err := r.Scan(&q.Topic, &q.Part, &q.Pos, &q.KeyID, &q.Key, &q.Value, &headers, &q.At, &q.Cause, &q.Attempts); err != nil {
+	err := r.Scan(&q.Topic, &q.Part, &q.Pos, &q.KeyID, &q.Key, &q.Value, &headers, &q.At, &q.Cause, &q.Attempts)
+	if err != nil {
 		return err
 	}
 	return json.Unmarshal(headers, &q.Headers)
 }
 
 func (s *Store) queueKeys(b *pgx.Batch, r []QueuedKey) {
-	b.Queue(s.in(sqlKey), topics(r), col(r, func(k QueuedKey) string { return k.KeyID }), parts(r),
-		col(r, func(k QueuedKey) string { return clean(k.Tenant) }), col(r, func(k QueuedKey) Kind { return k.Kind }),
-		col(r, func(k QueuedKey) string { return clean(string(k.Scope)) }), col(r, func(k QueuedKey) string { return clean(k.Cause) }),
-		col(r, func(k QueuedKey) string { return clean(k.Detail) }), col(r, func(k QueuedKey) *time.Time { return orNil(k.Due) }),
-		col(r, func(k QueuedKey) int64 { return k.Count }), col(r, func(k QueuedKey) *time.Time { return orNil(k.Obeyed) }))
+	b.Queue(s.in(sqlKey), topics(r),
+		col(r, func(k QueuedKey) string { return k.KeyID }), parts(r),
+		col(r, func(k QueuedKey) string { return clean(k.Tenant) }),
+		col(r, func(k QueuedKey) Kind { return k.Kind }),
+		col(r, func(k QueuedKey) string { return clean(string(k.Scope)) }),
+		col(r, func(k QueuedKey) string { return clean(k.Cause) }),
+		col(r, func(k QueuedKey) string { return clean(k.Detail) }),
+		col(r, func(k QueuedKey) *time.Time { return orNil(k.Due) }),
+		col(r, func(k QueuedKey) int64 { return k.Count }),
+		col(r, func(k QueuedKey) *time.Time { return orNil(k.Obeyed) }))
 }
 
 func (s *Store) queueRecords(b *pgx.Batch, r []QueuedRecord) {
-	b.Queue(s.in(sqlRecord), topics(r), parts(r), col(r, func(q QueuedRecord) int64 { return q.Pos }),
-		col(r, func(q QueuedRecord) string { return q.KeyID }), col(r, func(q QueuedRecord) []byte { return q.Key }),
-		col(r, func(q QueuedRecord) []byte { return q.Value }), col(r, func(q QueuedRecord) string { return headersJSON(q.Headers) }),
-		col(r, func(q QueuedRecord) time.Time { return q.At }), col(r, func(q QueuedRecord) string { return clean(q.Cause) }),
-		col(r, func(q QueuedRecord) int32 { return int32(q.Attempts) })) //nolint:gosec // G115: bounded by the engine
+	b.Queue(s.in(sqlRecord), topics(r), parts(r),
+		col(r, func(q QueuedRecord) int64 { return q.Pos }),
+		col(r, func(q QueuedRecord) string { return q.KeyID }),
+		col(r, func(q QueuedRecord) []byte { return q.Key }),
+		col(r, func(q QueuedRecord) []byte { return q.Value }),
+		col(r, func(q QueuedRecord) string { return headersJSON(q.Headers) }),
+		col(r, func(q QueuedRecord) time.Time { return q.At }),
+		col(r, func(q QueuedRecord) string { return clean(q.Cause) }),
+		col(r, func(q QueuedRecord) int { return q.Attempts }))
 }
 
 func headersJSON(headers []Header) string {

@@ -204,7 +204,7 @@ func (s *Store) write(ctx context.Context, tx pgx.Tx, t *Turn, fates map[Place]F
 	if r := moved(t.Marks, fates); len(r) > 0 {
 		b.Queue(s.in(sqlMark), topics(r), parts(r), col(r, func(m Mark) int64 { return m.Pos }),
 			col(r, func(m Mark) RecordState { return m.State }), col(r, func(m Mark) string { return clean(m.Cause) }),
-			col(r, func(m Mark) int32 { return int32(m.Attempts) })) //nolint:gosec // G115: bounded by the engine
+			col(r, func(m Mark) int { return m.Attempts }))
 	}
 	if r := moved(t.Keys, fates); len(r) > 0 {
 		s.queueKeys(b, r)
@@ -239,8 +239,13 @@ func (s *Store) queueEnds(b *pgx.Batch, ends []End) {
 }
 
 func (s *Store) queueGuards(b *pgx.Batch, r []Guard) {
-	b.Queue(s.in(sqlGuard), col(r, func(g Guard) string { return safe(g.Resource) }), col(r, func(g Guard) string { return safe(g.Name) }),
-		col(r, func(g Guard) int64 { return g.Revision }), col(r, func(g Guard) [16]byte { return g.EID }))
+	b.Queue(
+		s.in(sqlGuard),
+		col(r, func(g Guard) string { return safe(g.Resource) }),
+		col(r, func(g Guard) string { return safe(g.Name) }),
+		col(r, func(g Guard) int64 { return g.Revision }),
+		col(r, func(g Guard) [16]byte { return g.EID }),
+	)
 }
 
 // highest keeps the highest revision of each facet: a statement may write a row once.
@@ -262,8 +267,15 @@ func highest(guards []Guard) []Guard {
 }
 
 func (s *Store) queueReadbacks(b *pgx.Batch, r []Readback) {
-	b.Queue(s.in(sqlReadback), col(r, func(x Readback) [16]byte { return x.EID }),
-		col(r, func(x Readback) int64 { return x.Step }), col(r, func(x Readback) time.Time { return x.Due }),
-		col(r, func(x Readback) int16 { return x.Round }), topics(r), parts(r), col(r, func(x Readback) int64 { return x.Pos }))
+	b.Queue(
+		s.in(sqlReadback),
+		col(r, func(x Readback) [16]byte { return x.EID }),
+		col(r, func(x Readback) int64 { return x.Step }),
+		col(r, func(x Readback) time.Time { return x.Due }),
+		col(r, func(x Readback) int16 { return x.Round }),
+		topics(r),
+		parts(r),
+		col(r, func(x Readback) int64 { return x.Pos }),
+	)
 	b.Queue(s.in(sqlReadbackOver))
 }

@@ -81,12 +81,13 @@ func (s *Store) answer(ctx context.Context, tx pgx.Tx, wants []Want, out *Result
 			if a.Ruling != Ended {
 				state = Claimed
 			}
-			fresh = append(fresh, End{Place: w.Place, ID: w.ID, Pos: w.Pos, KeyID: w.KeyID, Owner: w.Owner, State: state, Line: w.Line})
+			fresh = append(fresh, w.end(state))
 		case f.state != Claimed && a.Ruling == Go:
 			again = append(again, w)
 		case f.state == Unknown && w.InPlace:
-			fresh = append(fresh, End{Place: w.Place, ID: w.ID, Pos: w.Pos, KeyID: w.KeyID, Owner: w.Owner, State: Applied,
-				Line: w.Line, Person: true})
+			applied := w.end(Applied)
+			applied.Person = true
+			fresh = append(fresh, applied)
 			if w.Facet.Resource != "" {
 				guards = append(guards, Guard{Place: w.Place, Facet: w.Facet, EID: w.EID})
 			}
@@ -97,8 +98,12 @@ func (s *Store) answer(ctx context.Context, tx pgx.Tx, wants []Want, out *Result
 		s.queueEnds(b, fresh)
 	}
 	if len(again) > 0 {
-		b.Queue(s.in(sqlReclaim), col(again, func(w Want) [16]byte { return w.EID }), col(again, func(w Want) int64 { return w.Step }),
-			col(again, func(w Want) [16]byte { return w.Owner }))
+		b.Queue(
+			s.in(sqlReclaim),
+			col(again, func(w Want) [16]byte { return w.EID }),
+			col(again, func(w Want) int64 { return w.Step }),
+			col(again, func(w Want) [16]byte { return w.Owner }),
+		)
 	}
 	if guards = highest(guards); len(guards) > 0 {
 		s.queueGuards(b, guards)
@@ -107,6 +112,10 @@ func (s *Store) answer(ctx context.Context, tx pgx.Tx, wants []Want, out *Result
 		return nil
 	}
 	return tx.SendBatch(ctx, b).Close()
+}
+
+func (w Want) end(state State) End {
+	return End{Place: w.Place, ID: w.ID, Pos: w.Pos, KeyID: w.KeyID, Owner: w.Owner, State: state, Line: w.Line}
 }
 
 // rule is protocol.md 25, 43 and 14 for one effect, in this order: what is in doubt is never
@@ -138,8 +147,11 @@ func rule(w Want, f found) Answer {
 func (s *Store) find(ctx context.Context, tx pgx.Tx, wants []Want) ([]found, error) {
 	finds := make([]found, len(wants))
 	b := &pgx.Batch{}
-	b.Queue(s.in(sqlFind), col(wants, func(w Want) [16]byte { return w.EID }), col(wants, func(w Want) int64 { return w.Step }),
-		col(wants, func(w Want) string { return safe(w.Facet.Resource) }), col(wants, func(w Want) string { return safe(w.Facet.Name) }),
+	b.Queue(s.in(sqlFind),
+		col(wants, func(w Want) [16]byte { return w.EID }),
+		col(wants, func(w Want) int64 { return w.Step }),
+		col(wants, func(w Want) string { return safe(w.Facet.Resource) }),
+		col(wants, func(w Want) string { return safe(w.Facet.Name) }),
 		col(wants, func(w Want) int64 { return w.Facet.Revision })).
 		Query(func(rows pgx.Rows) error {
 			var ord int64
@@ -156,11 +168,12 @@ func (s *Store) find(ctx context.Context, tx pgx.Tx, wants []Want) ([]found, err
 			return err
 		})
 	gaps := map[string]bool{}
-	b.Queue(s.in(sqlGaps), col(wants, func(w Want) string { return safe(w.Tenant) }), col(wants, func(w Want) string { return gapMonth(w.EID) })).
+	b.Queue(s.in(sqlGaps),
+		col(wants, func(w Want) string { return safe(w.Tenant) }),
+		col(wants, func(w Want) string { return gapMonth(w.EID) })).
 		Query(func(rows pgx.Rows) error {
 			var tenant, month string
-			_, err := pgx.ForEachRow(rows, []any{&tenant, &month}, func() error { gaps[tenant+" "+month] = true; return nil })
-			return err
+			return scanRows(rows, []any{&tenant, &month}, func() { gaps[tenant+" "+month] = true })
 		})
 	if err := tx.SendBatch(ctx, b).Close(); err != nil {
 		return nil, err

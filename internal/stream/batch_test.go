@@ -61,7 +61,10 @@ func (c *copier) Handle(_ context.Context, b *stream.Batch) error {
 		}
 		e := r.Message.(*event.DealChanged)
 		texts = append(texts, line(e, "set"))
-		rows = append(rows, ledger.Row{EID: uuid.MustParse(e.Origin.EventID), Topic: r.Topic, Partition: r.Partition, Offset: r.Offset})
+		rows = append(
+			rows,
+			ledger.Row{EID: uuid.MustParse(e.Origin.EventID), Topic: r.Topic, Partition: r.Partition, Offset: r.Offset},
+		)
 		if c.emit {
 			for _, n := range []string{"a", "b"} {
 				b.Emit(i, stream.Out{Topic: topic.Contacts, Key: r.Key, Message: &event.ContactChanged{
@@ -92,7 +95,11 @@ func (c *copier) Handle(_ context.Context, b *stream.Batch) error {
 				}
 			}
 		}
-		_, err := tx.Exec(ctx, postgres.In(c.w.schema, "INSERT INTO {schema}.copy (line) SELECT unnest($1::text[])"), kept)
+		_, err := tx.Exec(
+			ctx,
+			postgres.In(c.w.schema, "INSERT INTO {schema}.copy (line) SELECT unnest($1::text[])"),
+			kept,
+		)
 		return err
 	})
 	return nil
@@ -214,7 +221,9 @@ func TestFirstOccurrencesOfAKeyAreInOrderWhenAProduceIsRefused(t *testing.T) {
 		w.publish(deal("lakeshore", "1", n))
 		want = append(want, fmt.Sprintf("lakeshore/1#%da", n), fmt.Sprintf("lakeshore/1#%db", n))
 	}
-	w.kafka.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Topic: prefix + topic.Contacts, Err: kerr.InvalidRecord, Count: 2})
+	w.kafka.Fault(
+		kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Topic: prefix + topic.Contacts, Err: kerr.InvalidRecord, Count: 2},
+	)
 	w.batch(c)
 	w.atWatermark(40)
 	seen := map[string]bool{}
@@ -233,14 +242,24 @@ func TestUndecodableRecordParksWithItsBytesAndOthersGoOn(t *testing.T) {
 	w := newWorld(t, 1)
 	c := newCopier(w)
 	good := deal("lakeshore", "1", 1)
-	w.raw(kgo.Record{Key: []byte(good.Deal.DealKey), Value: []byte("not avro"), Headers: []kgo.RecordHeader{{Key: "h", Value: []byte{0xff}}}})
+	w.raw(
+		kgo.Record{
+			Key:     []byte(good.Deal.DealKey),
+			Value:   []byte("not avro"),
+			Headers: []kgo.RecordHeader{{Key: "h", Value: []byte{0xff}}},
+		},
+	)
 	w.publish(good, deal("lakeshore", "2", 1))
 	w.raw(kgo.Record{Key: []byte("k"), Value: nil})
 	w.batch(c)
 	w.atWatermark(4)
 	require.Equal(t, []string{"lakeshore/2#1"}, w.copied())
 	require.Equal(t, "not avro", string(get[[]byte](w, "SELECT value FROM {schema}.queued_record WHERE pos = 0")))
-	require.Equal(t, "3 undecodable 2", get[string](w, "SELECT kind || ' ' || cause || ' ' || count FROM {schema}.queued_key"))
+	require.Equal(
+		t,
+		"3 undecodable 2",
+		get[string](w, "SELECT kind || ' ' || cause || ' ' || count FROM {schema}.queued_key"),
+	)
 	q := ledger.NewQueue(w.pool, w.schema)
 	d, err := q.Show(t.Context(), topic.Deals, good.Deal.DealKey)
 	require.NoError(t, err)
@@ -285,7 +304,11 @@ func TestPanicAndParkAreTheRecordsOwn(t *testing.T) {
 	}
 	w.batch(c)
 	w.atWatermark(12)
-	require.ElementsMatch(t, []string{"lakeshore/0#1", "lakeshore/5#1", "lakeshore/0#2", "lakeshore/4#2", "lakeshore/5#2"}, w.copied())
+	require.ElementsMatch(
+		t,
+		[]string{"lakeshore/0#1", "lakeshore/5#1", "lakeshore/0#2", "lakeshore/4#2", "lakeshore/5#2"},
+		w.copied(),
+	)
 	require.Equal(t, "contract broken 3, handler panicked 3, paused 2", get[string](w,
 		"SELECT string_agg(cause || ' ' || kind, ', ' ORDER BY cause) FROM {schema}.queued_key"))
 }
@@ -297,7 +320,12 @@ func TestRecordBehindOneThatWasHeldBackLateIsNotApplied(t *testing.T) {
 	w := newWorld(t, 1)
 	w.exec("CREATE TABLE {schema}.copy (n bigint GENERATED ALWAYS AS IDENTITY, line text)")
 	h := lateParker{w}
-	w.publish(deal("lakeshore", "1", 1), deal("lakeshore", "1", 2), deal("lakeshore", "2", 1), deal("lakeshore", "1", 3))
+	w.publish(
+		deal("lakeshore", "1", 1),
+		deal("lakeshore", "1", 2),
+		deal("lakeshore", "2", 1),
+		deal("lakeshore", "1", 3),
+	)
 	w.batch(h)
 	w.atWatermark(4)
 	require.Equal(t, []string{"lakeshore/1#1", "lakeshore/2#1"}, w.copied())
@@ -319,7 +347,11 @@ func (l lateParker) Handle(_ context.Context, b *stream.Batch) error {
 		}
 	}
 	b.Commit(func(ctx context.Context, tx pgx.Tx) error {
-		_, err := tx.Exec(ctx, postgres.In(l.w.schema, "INSERT INTO {schema}.copy (line) SELECT unnest($1::text[])"), texts)
+		_, err := tx.Exec(
+			ctx,
+			postgres.In(l.w.schema, "INSERT INTO {schema}.copy (line) SELECT unnest($1::text[])"),
+			texts,
+		)
 		return err
 	})
 	return nil
@@ -334,7 +366,14 @@ func TestTooLargeOutputParksItsRecordAlone(t *testing.T) {
 		if line(r.Message.(*event.DealChanged), "set") == "lakeshore/1#1" {
 			name = strings.Repeat("x", topic.MessageBytesMax)
 		}
-		b.Emit(i, stream.Out{Topic: topic.Contacts, Key: r.Key, Message: &event.ContactChanged{Contact: event.Contact{ContactKey: "k", FullName: name}}})
+		b.Emit(
+			i,
+			stream.Out{
+				Topic:   topic.Contacts,
+				Key:     r.Key,
+				Message: &event.ContactChanged{Contact: event.Contact{ContactKey: "k", FullName: name}},
+			},
+		)
 		return nil
 	}
 	w.publish(deal("lakeshore", "1", 1), deal("lakeshore", "2", 1), deal("lakeshore", "1", 2))
@@ -358,7 +397,10 @@ func TestBatchStallMovesNothingAndResumes(t *testing.T) {
 	}
 	w.publish(deal("lakeshore", "1", 1))
 	r := w.batch(c)
-	w.eventually("not ready", func() bool { return r.Ready() != nil && strings.Contains(r.Ready().Error(), "world wrong") })
+	w.eventually(
+		"not ready",
+		func() bool { return r.Ready() != nil && strings.Contains(r.Ready().Error(), "world wrong") },
+	)
 	require.Zero(t, w.watermark())
 	down.Store(false)
 	w.atWatermark(1)

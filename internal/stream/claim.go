@@ -17,7 +17,10 @@ import (
 
 // claim takes newly assigned partitions over: token, then everything that the owner must know,
 // then where to read on. An error makes the client rejoin after a while and claim again.
-func (s *session) claim(ctx context.Context, assigned map[string]map[int32]kgo.Offset) (map[string]map[int32]kgo.Offset, error) {
+func (s *session) claim(
+	ctx context.Context,
+	assigned map[string]map[int32]kgo.Offset,
+) (map[string]map[int32]kgo.Offset, error) {
 	<-s.opened
 	var places []ledger.Place
 	for t, parts := range assigned {
@@ -81,11 +84,29 @@ func comparePlaces(a, b ledger.Place) int {
 	return int(a.Part - b.Part)
 }
 
-func (s *session) partition(c ledger.Claim, r ledger.Resolution, m *ledger.Memory, timeline int32, began time.Time) *partition {
+func (s *session) partition(
+	c ledger.Claim,
+	r ledger.Resolution,
+	m *ledger.Memory,
+	timeline int32,
+	began time.Time,
+) *partition {
 	p := &partition{
-		Place: c.Place, s: s, owner: c.Owner, claimedAt: time.Now(), doubtUntil: r.DoubtUntil, queuedTop: m.QueuedTop,
-		seq: 1, next: r.Next, queue: newQueue(c.Place, m.Keys), busy: m.Busy, timeline: timeline, stalls: map[string]string{},
-		signal: make(chan struct{}, 1), leave: make(chan struct{}), left: make(chan struct{}),
+		Place:      c.Place,
+		s:          s,
+		owner:      c.Owner,
+		claimedAt:  time.Now(),
+		doubtUntil: r.DoubtUntil,
+		queuedTop:  m.QueuedTop,
+		seq:        1,
+		next:       r.Next,
+		queue:      newQueue(c.Place, m.Keys),
+		busy:       m.Busy,
+		timeline:   timeline,
+		stalls:     map[string]string{},
+		signal:     make(chan struct{}, 1),
+		leave:      make(chan struct{}),
+		left:       make(chan struct{}),
 	}
 	p.stored.Store(p.next)
 	p.mirrored.Store(-1)
@@ -144,7 +165,12 @@ func (l logs) resolve(c ledger.Claim, timeline int32) ledger.Resolution {
 	full := l.prefix + c.Topic
 	start, _ := l.start.Lookup(full, c.Part)
 	end, _ := l.end.Lookup(full, c.Part)
-	r := ledger.Resolution{Place: c.Place, Owner: c.Owner, TopicID: uuid.UUID(l.topics[full].ID), DoubtUntil: c.DoubtUntil}
+	r := ledger.Resolution{
+		Place:      c.Place,
+		Owner:      c.Owner,
+		TopicID:    uuid.UUID(l.topics[full].ID),
+		DoubtUntil: c.DoubtUntil,
+	}
 	switch {
 	case c.Next != nil:
 		r.Next = *c.Next

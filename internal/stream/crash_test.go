@@ -61,7 +61,12 @@ func TestCrashAfterTheCallClassB(t *testing.T) {
 	w, v := crash(t, ledger.ClassB, true)
 	w.atWatermark(2)
 	require.Equal(t, lines("lakeshore/1", 1, 2), v.done())
-	require.Equal(t, []string{"lakeshore/1#1", "lakeshore/1#1", "lakeshore/1#2"}, v.called(), "sent again with its key, before anything later (rule 33)")
+	require.Equal(
+		t,
+		[]string{"lakeshore/1#1", "lakeshore/1#1", "lakeshore/1#2"},
+		v.called(),
+		"sent again with its key, before anything later (rule 33)",
+	)
 }
 
 func TestCrashAfterTheCallClassC(t *testing.T) {
@@ -88,9 +93,15 @@ func TestCrashAfterTheCallClassD(t *testing.T) {
 	require.Equal(t, "lakeshore/1#1=5", w.states())
 	key := get[string](w, "SELECT key_id FROM {schema}.queued_key WHERE cause = 'outcome unknown' AND count = 2")
 	w.release(ledger.Filter{}) // a release of everything says nothing of an unknown outcome
-	w.eventually("the owner has looked", func() bool { return !get[bool](w, "SELECT release_wanted FROM {schema}.queued_key") })
+	w.eventually(
+		"the owner has looked",
+		func() bool { return !get[bool](w, "SELECT release_wanted FROM {schema}.queued_key") },
+	)
 	require.Equal(t, lines("lakeshore/1", 1, 1), v.called())
-	require.NoError(t, ledger.NewQueue(w.pool, w.schema).Settle(t.Context(), topic.Deals, key, true, "ops", "seen at the vendor"))
+	require.NoError(
+		t,
+		ledger.NewQueue(w.pool, w.schema).Settle(t.Context(), topic.Deals, key, true, "ops", "seen at the vendor"),
+	)
 	w.emptyQueue()
 	require.Equal(t, lines("lakeshore/1", 1, 2), v.done())
 	require.Equal(t, "lakeshore/1#1=2 lakeshore/1#2=2", w.states())
@@ -101,7 +112,10 @@ func TestUnknownOutcomeIsSentAgainOnAPersonsWord(t *testing.T) {
 	w, v := crash(t, ledger.ClassD, false)
 	w.atWatermark(2)
 	key := get[string](w, "SELECT key_id FROM {schema}.queued_key")
-	require.NoError(t, ledger.NewQueue(w.pool, w.schema).Settle(t.Context(), topic.Deals, key, false, "ops", "not there"))
+	require.NoError(
+		t,
+		ledger.NewQueue(w.pool, w.schema).Settle(t.Context(), topic.Deals, key, false, "ops", "not there"),
+	)
 	w.emptyQueue()
 	require.Equal(t, lines("lakeshore/1", 1, 2), v.done())
 }
@@ -146,7 +160,10 @@ func TestAnsweredCallsAboveTheWatermarkAreNotAskedAbout(t *testing.T) {
 	cfg := w.config()
 	cfg.DrainTimeout, cfg.CallDeadline = 50*time.Millisecond, time.Minute
 	r := w.run(stream.NewKeyed(cfg, w.deps(p.pool()), v))
-	w.eventually("two answered", func() bool { return get[int64](w, "SELECT count(*) FROM {schema}.ledger WHERE state = 2") == 2 })
+	w.eventually(
+		"two answered",
+		func() bool { return get[int64](w, "SELECT count(*) FROM {schema}.ledger WHERE state = 2") == 2 },
+	)
 	require.Zero(t, w.watermark())
 	p.cutOff()
 	r.stop()
@@ -183,10 +200,14 @@ func TestClassDClaimsOnlyWhatIsCalled(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, 1)
 	block := make(chan struct{})
-	v := &vendor{class: ledger.ClassD, verbs: []string{"a", "b"}, apply: func(context.Context, *stream.Record, ledger.Effect) (ledger.Receipt, error) {
-		<-block
-		return ledger.Receipt{}, nil
-	}}
+	v := &vendor{
+		class: ledger.ClassD,
+		verbs: []string{"a", "b"},
+		apply: func(context.Context, *stream.Record, ledger.Effect) (ledger.Receipt, error) {
+			<-block
+			return ledger.Receipt{}, nil
+		},
+	}
 	for _, id := range []string{"1", "2", "3", "4", "5"} {
 		w.publish(deal("lakeshore", id, 1))
 	}

@@ -86,7 +86,12 @@ func (e *Engine) Run(ctx context.Context) error {
 	for n := 1; ; n++ {
 		ended := e.session(ctx)
 		if errors.Is(ended, kerr.FencedInstanceID) {
-			return fmt.Errorf("running group %s: another process has instance id %s: %w", e.cfg.Group, e.cfg.InstanceID, ended)
+			return fmt.Errorf(
+				"running group %s: another process has instance id %s: %w",
+				e.cfg.Group,
+				e.cfg.InstanceID,
+				ended,
+			)
 		}
 		if ctx.Err() == nil {
 			e.deps.Log.Warn("session.reopen", observe.Err(ended))

@@ -117,8 +117,17 @@ func deal(tenant, id string, n int64) *event.DealChanged {
 	r := event.Resource{Tenant: tenant, Vendor: "skyslope", Account: "main", Kind: "sale", ID: id}
 	at := time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC).Add(time.Duration(n) * time.Second)
 	return &event.DealChanged{
-		Origin: event.Origin{EventID: event.ID(at, r, n, event.TypeDealChanged, "").String(), Resource: r, Revision: n, ReadAt: at},
-		Deal:   event.Deal{DealKey: r.Key(), Status: event.TransactionStatusPreContract, Representation: event.RepresentationBuyer},
+		Origin: event.Origin{
+			EventID:  event.ID(at, r, n, event.TypeDealChanged, "").String(),
+			Resource: r,
+			Revision: n,
+			ReadAt:   at,
+		},
+		Deal: event.Deal{
+			DealKey:        r.Key(),
+			Status:         event.TransactionStatusPreContract,
+			Representation: event.RepresentationBuyer,
+		},
 	}
 }
 
@@ -165,7 +174,10 @@ func (w *world) atWatermark(n int64) {
 // state is the ledger's state of a deal's effect, by its line.
 func (w *world) states() string {
 	w.t.Helper()
-	return get[string](w, "SELECT COALESCE(string_agg(line || '=' || state, ' ' ORDER BY line),'') FROM {schema}.ledger")
+	return get[string](
+		w,
+		"SELECT COALESCE(string_agg(line || '=' || state, ' ' ORDER BY line),'') FROM {schema}.ledger",
+	)
 }
 
 // vendor is an in-test destination: it counts what it was asked for, and holds what it did.

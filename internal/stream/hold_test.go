@@ -21,12 +21,15 @@ var deadAccount = verdict.AccountScope("lakeshore", "crm", "main")
 
 // refusing is a vendor that refuses one tenant's account while dead is set.
 func refusing(dead *atomic.Bool, until time.Time) *vendor {
-	return &vendor{class: ledger.ClassD, apply: func(_ context.Context, _ *stream.Record, f ledger.Effect) (ledger.Receipt, error) {
-		if dead.Load() && strings.HasPrefix(f.Line, "lakeshore/") {
-			return ledger.Receipt{}, verdict.Held(deadAccount, until, "account refused", nil)
-		}
-		return ledger.Receipt{}, nil
-	}}
+	return &vendor{
+		class: ledger.ClassD,
+		apply: func(_ context.Context, _ *stream.Record, f ledger.Effect) (ledger.Receipt, error) {
+			if dead.Load() && strings.HasPrefix(f.Line, "lakeshore/") {
+				return ledger.Receipt{}, verdict.Held(deadAccount, until, "account refused", nil)
+			}
+			return ledger.Receipt{}, nil
+		},
+	}
 }
 
 // Rule 40: one tenant's dead account stops that tenant's records and nobody else's.
@@ -146,10 +149,13 @@ func TestTenantsTakeTurns(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, 1)
 	block := make(chan struct{})
-	v := &vendor{class: ledger.ClassB, apply: func(context.Context, *stream.Record, ledger.Effect) (ledger.Receipt, error) {
-		<-block
-		return ledger.Receipt{}, nil
-	}}
+	v := &vendor{
+		class: ledger.ClassB,
+		apply: func(context.Context, *stream.Record, ledger.Effect) (ledger.Receipt, error) {
+			<-block
+			return ledger.Receipt{}, nil
+		},
+	}
 	for d := range 60 {
 		w.publish(deal("big", strconv.Itoa(d), 1))
 	}
@@ -170,12 +176,15 @@ func TestTenantsTakeTurns(t *testing.T) {
 func TestDroppedRecordIsGivenUpAndThoseBehindItFlow(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, 1)
-	v := &vendor{class: ledger.ClassB, apply: func(_ context.Context, _ *stream.Record, f ledger.Effect) (ledger.Receipt, error) {
-		if f.Line == "lakeshore/1#1" {
-			return ledger.Receipt{}, verdict.Parked("refused", nil)
-		}
-		return ledger.Receipt{}, nil
-	}}
+	v := &vendor{
+		class: ledger.ClassB,
+		apply: func(_ context.Context, _ *stream.Record, f ledger.Effect) (ledger.Receipt, error) {
+			if f.Line == "lakeshore/1#1" {
+				return ledger.Receipt{}, verdict.Parked("refused", nil)
+			}
+			return ledger.Receipt{}, nil
+		},
+	}
 	w.keyed(v)
 	w.publish(deal("lakeshore", "1", 1), deal("lakeshore", "1", 2))
 	w.atWatermark(2)
@@ -249,8 +258,13 @@ func TestRowsThatPostgresLostAreInDoubt(t *testing.T) {
 				v.carry("lakeshore/3#1") // the old primary's owner had called
 			}
 			w.keyed(v)
-			w.atWatermark(2 + get[int64](w, "SELECT (SELECT count(*) FROM {schema}.ledger WHERE line = 'lakeshore/3#1')"))
-			w.eventually("read back", func() bool { return get[int64](w, "SELECT count(*) FROM {schema}.ledger WHERE state = 2") > 0 })
+			w.atWatermark(
+				2 + get[int64](w, "SELECT (SELECT count(*) FROM {schema}.ledger WHERE line = 'lakeshore/3#1')"),
+			)
+			w.eventually(
+				"read back",
+				func() bool { return get[int64](w, "SELECT count(*) FROM {schema}.ledger WHERE state = 2") > 0 },
+			)
 			require.Len(t, v.called(), 2, "nothing is called again")
 			require.NotZero(t, v.reads)
 		})
@@ -261,15 +275,18 @@ func TestAccountThatIsDeadKeepsNoSlotFromOthers(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, 1)
 	slow := make(chan struct{})
-	v := &vendor{class: ledger.ClassB, apply: func(ctx context.Context, _ *stream.Record, f ledger.Effect) (ledger.Receipt, error) {
-		if strings.HasPrefix(f.Line, "slow/") {
-			select {
-			case <-slow:
-			case <-ctx.Done():
+	v := &vendor{
+		class: ledger.ClassB,
+		apply: func(ctx context.Context, _ *stream.Record, f ledger.Effect) (ledger.Receipt, error) {
+			if strings.HasPrefix(f.Line, "slow/") {
+				select {
+				case <-slow:
+				case <-ctx.Done():
+				}
 			}
-		}
-		return ledger.Receipt{}, nil
-	}}
+			return ledger.Receipt{}, nil
+		},
+	}
 	cfg := w.config()
 	cfg.Concurrency, cfg.CallDeadline = 32, time.Minute
 	w.run(stream.NewKeyed(cfg, w.deps(w.pool), v))

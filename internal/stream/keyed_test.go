@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -33,7 +34,7 @@ func TestEachEffectHappensOnceAndInOrderPerKey(t *testing.T) {
 	w.keyed(v)
 	for n := int64(1); n <= 10; n++ {
 		for d := range 5 {
-			w.publish(deal("lakeshore", fmt.Sprint(d), n))
+			w.publish(deal("lakeshore", strconv.Itoa(d), n))
 		}
 	}
 	w.atWatermark(50)
@@ -49,14 +50,17 @@ func TestRecordsOfAKeyAreNeverInHandTogether(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, 1)
 	var inHand, most, tries atomic.Int32
-	v := &vendor{class: ledger.ClassB, apply: func(context.Context, *stream.Record, ledger.Effect) (ledger.Receipt, error) {
-		most.Store(max(most.Load(), inHand.Add(1)))
-		defer inHand.Add(-1)
-		if tries.Add(1)%3 == 1 {
-			return ledger.Receipt{}, verdict.RetryAfter(time.Millisecond, "busy", nil)
-		}
-		return ledger.Receipt{}, nil
-	}}
+	v := &vendor{
+		class: ledger.ClassB,
+		apply: func(context.Context, *stream.Record, ledger.Effect) (ledger.Receipt, error) {
+			most.Store(max(most.Load(), inHand.Add(1)))
+			defer inHand.Add(-1)
+			if tries.Add(1)%3 == 1 {
+				return ledger.Receipt{}, verdict.RetryAfter(time.Millisecond, "busy", nil)
+			}
+			return ledger.Receipt{}, nil
+		},
+	}
 	w.keyed(v)
 	for n := int64(1); n <= 8; n++ {
 		w.publish(deal("lakeshore", "1", n))
@@ -127,7 +131,12 @@ func TestCallWithoutAnswerIsReadBackAndNotSentAgain(t *testing.T) {
 	w.publish(deal("lakeshore", "1", 1))
 	w.keyed(v)
 	w.atWatermark(1)
-	require.GreaterOrEqual(t, time.Since(sent), 1600*time.Millisecond, "read back only after F + D + the vendor's own time (rule 35)")
+	require.GreaterOrEqual(
+		t,
+		time.Since(sent),
+		1600*time.Millisecond,
+		"read back only after F + D + the vendor's own time (rule 35)",
+	)
 	require.Equal(t, lines("lakeshore/1", 1, 1), v.done())
 	require.Equal(t, "lakeshore/1#1=2", w.states())
 }
@@ -136,12 +145,15 @@ func TestEffectThatIsSurelyAbsentIsSentAgainAndReadBackOnceMore(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, 1)
 	var calls atomic.Int32
-	v := &vendor{class: ledger.ClassC, apply: func(context.Context, *stream.Record, ledger.Effect) (ledger.Receipt, error) {
-		if calls.Add(1) == 1 {
-			return ledger.Receipt{}, errCut
-		}
-		return ledger.Receipt{}, nil
-	}}
+	v := &vendor{
+		class: ledger.ClassC,
+		apply: func(context.Context, *stream.Record, ledger.Effect) (ledger.Receipt, error) {
+			if calls.Add(1) == 1 {
+				return ledger.Receipt{}, errCut
+			}
+			return ledger.Receipt{}, nil
+		},
+	}
 	w.publish(deal("lakeshore", "1", 1))
 	w.keyed(v)
 	w.atWatermark(1)
@@ -198,12 +210,15 @@ func TestParkedRecordHoldsItsKeyAloneAndFlowsInOrderWhenReleased(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, 2)
 	var mended atomic.Bool
-	v := &vendor{class: ledger.ClassB, apply: func(_ context.Context, _ *stream.Record, f ledger.Effect) (ledger.Receipt, error) {
-		if f.Line == "lakeshore/1#2" && !mended.Load() {
-			return ledger.Receipt{}, verdict.Parked("stage unknown", nil)
-		}
-		return ledger.Receipt{}, nil
-	}}
+	v := &vendor{
+		class: ledger.ClassB,
+		apply: func(_ context.Context, _ *stream.Record, f ledger.Effect) (ledger.Receipt, error) {
+			if f.Line == "lakeshore/1#2" && !mended.Load() {
+				return ledger.Receipt{}, verdict.Parked("stage unknown", nil)
+			}
+			return ledger.Receipt{}, nil
+		},
+	}
 	w.keyed(v)
 	for n := int64(1); n <= 4; n++ {
 		w.publish(deal("lakeshore", "1", n), deal("lakeshore", "2", n))
@@ -225,12 +240,15 @@ func TestRecordsBehindADrainingKeyAreNeitherLostNorAhead(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, 1)
 	var mended atomic.Bool
-	v := &vendor{class: ledger.ClassB, apply: func(context.Context, *stream.Record, ledger.Effect) (ledger.Receipt, error) {
-		if !mended.Load() {
-			return ledger.Receipt{}, verdict.Parked("refused", nil)
-		}
-		return ledger.Receipt{}, nil
-	}}
+	v := &vendor{
+		class: ledger.ClassB,
+		apply: func(context.Context, *stream.Record, ledger.Effect) (ledger.Receipt, error) {
+			if !mended.Load() {
+				return ledger.Receipt{}, verdict.Parked("refused", nil)
+			}
+			return ledger.Receipt{}, nil
+		},
+	}
 	w.keyed(v)
 	for n := int64(1); n <= 30; n++ { // more than come out of the queue at once
 		w.publish(deal("lakeshore", "1", n))
@@ -252,24 +270,30 @@ func TestRestartBelowAParkedRecordLeavesItInTheQueue(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, 1)
 	block := make(chan struct{})
-	v := &vendor{class: ledger.ClassB, apply: func(ctx context.Context, _ *stream.Record, f ledger.Effect) (ledger.Receipt, error) {
-		switch f.Line {
-		case "lakeshore/slow#1":
-			select {
-			case <-block:
-			case <-ctx.Done():
+	v := &vendor{
+		class: ledger.ClassB,
+		apply: func(ctx context.Context, _ *stream.Record, f ledger.Effect) (ledger.Receipt, error) {
+			switch f.Line {
+			case "lakeshore/slow#1":
+				select {
+				case <-block:
+				case <-ctx.Done():
+				}
+				return ledger.Receipt{}, verdict.RetryAfter(time.Hour, "slow", nil)
+			case "lakeshore/1#1":
+				return ledger.Receipt{}, verdict.Parked("refused", nil)
 			}
-			return ledger.Receipt{}, verdict.RetryAfter(time.Hour, "slow", nil)
-		case "lakeshore/1#1":
-			return ledger.Receipt{}, verdict.Parked("refused", nil)
-		}
-		return ledger.Receipt{}, nil
-	}}
+			return ledger.Receipt{}, nil
+		},
+	}
 	w.publish(deal("lakeshore", "slow", 1), deal("lakeshore", "1", 1), deal("lakeshore", "1", 2))
 	r := w.keyed(v)
 	w.eventually("parked", func() bool { return get[int64](w, "SELECT count(*) FROM {schema}.queued_record") == 2 })
 	require.EqualValues(t, 0, w.watermark(), "the slow record holds the watermark")
-	require.NoError(t, ledger.Rewind(t.Context(), w.pool, w.schema, ledger.Place{Topic: topic.Deals}, 0, "ops", "as a crash"))
+	require.NoError(
+		t,
+		ledger.Rewind(t.Context(), w.pool, w.schema, ledger.Place{Topic: topic.Deals}, 0, "ops", "as a crash"),
+	)
 	close(block)
 	r.stop()
 	w.keyed(v)
@@ -297,7 +321,10 @@ func TestDroppedRecordStaysDroppedBelowTheWatermark(t *testing.T) {
 	require.NoError(t, ledger.NewQueue(w.pool, w.schema).Drop(t.Context(), topic.Deals, key, "ops", "twice"))
 	w.emptyQueue()
 	broken.Store(false)
-	require.NoError(t, ledger.Rewind(t.Context(), w.pool, w.schema, ledger.Place{Topic: topic.Deals}, 0, "ops", "as a crash"))
+	require.NoError(
+		t,
+		ledger.Rewind(t.Context(), w.pool, w.schema, ledger.Place{Topic: topic.Deals}, 0, "ops", "as a crash"),
+	)
 	w.publish(deal("lakeshore", "1", 3))
 	w.atWatermark(3)
 	require.Equal(t, lines("lakeshore/1", 2, 3), v.called())
@@ -309,13 +336,16 @@ func TestStallWaitsForTheWorldWithoutSpendingAttempts(t *testing.T) {
 	var down atomic.Bool
 	down.Store(true)
 	var attempts sync.Map
-	v := &vendor{class: ledger.ClassD, apply: func(_ context.Context, r *stream.Record, _ ledger.Effect) (ledger.Receipt, error) {
-		attempts.Store(r.Attempt, true)
-		if down.Load() {
-			return ledger.Receipt{}, verdict.Stalled("vendor down", nil)
-		}
-		return ledger.Receipt{}, nil
-	}}
+	v := &vendor{
+		class: ledger.ClassD,
+		apply: func(_ context.Context, r *stream.Record, _ ledger.Effect) (ledger.Receipt, error) {
+			attempts.Store(r.Attempt, true)
+			if down.Load() {
+				return ledger.Receipt{}, verdict.Stalled("vendor down", nil)
+			}
+			return ledger.Receipt{}, nil
+		},
+	}
 	r := w.keyed(v)
 	w.publish(deal("lakeshore", "1", 1), deal("lakeshore", "2", 1))
 	w.eventually("several tries", func() bool { return len(v.called()) >= 4 })
@@ -332,18 +362,29 @@ func TestStallWaitsForTheWorldWithoutSpendingAttempts(t *testing.T) {
 func TestAttemptsThatAreSpentPark(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, 1)
-	v := &vendor{class: ledger.ClassB, apply: func(context.Context, *stream.Record, ledger.Effect) (ledger.Receipt, error) {
-		return ledger.Receipt{}, verdict.RetryAfter(time.Minute, "busy", nil)
-	}}
+	v := &vendor{
+		class: ledger.ClassB,
+		apply: func(context.Context, *stream.Record, ledger.Effect) (ledger.Receipt, error) {
+			return ledger.Receipt{}, verdict.RetryAfter(time.Minute, "busy", nil)
+		},
+	}
 	w.keyed(v)
 	w.publish(deal("lakeshore", "1", 1))
 	w.atWatermark(1)
-	require.Equal(t, "1 busy", get[string](w, "SELECT kind || ' ' || cause FROM {schema}.queued_key"), "longer than ten seconds is a hold")
+	require.Equal(
+		t,
+		"1 busy",
+		get[string](w, "SELECT kind || ' ' || cause FROM {schema}.queued_key"),
+		"longer than ten seconds is a hold",
+	)
 	require.Empty(t, w.states(), "surely not done: the claim was taken back")
 	w.exec("UPDATE {schema}.queued_record SET attempts = 11")
 	w.release(ledger.Filter{})
 	w.eventually("parked", func() bool {
-		return get[int64](w, "SELECT count(*) FROM {schema}.queued_key WHERE kind = 3 AND cause = 'busy (attempts spent)'") == 1
+		return get[int64](
+			w,
+			"SELECT count(*) FROM {schema}.queued_key WHERE kind = 3 AND cause = 'busy (attempts spent)'",
+		) == 1
 	})
 	require.Len(t, v.called(), 2)
 	require.Equal(t, "lakeshore/1#1=4", w.states())
@@ -353,11 +394,14 @@ func TestShutdownFinishesWhatIsInFlight(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, 1)
 	started, finish := make(chan struct{}), make(chan struct{})
-	v := &vendor{class: ledger.ClassD, apply: func(context.Context, *stream.Record, ledger.Effect) (ledger.Receipt, error) {
-		close(started)
-		<-finish
-		return ledger.Receipt{}, nil
-	}}
+	v := &vendor{
+		class: ledger.ClassD,
+		apply: func(context.Context, *stream.Record, ledger.Effect) (ledger.Receipt, error) {
+			close(started)
+			<-finish
+			return ledger.Receipt{}, nil
+		},
+	}
 	w.publish(deal("lakeshore", "1", 1))
 	r := w.keyed(v)
 	<-started

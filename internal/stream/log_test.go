@@ -2,6 +2,7 @@ package stream_test
 
 import (
 	"fmt"
+	"strconv"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -77,17 +78,23 @@ func TestGroupStartsWhereItSays(t *testing.T) {
 func TestOffsetOutsideTheLogStallsThatPartitionAlone(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, 2)
-	w.exec("INSERT INTO {schema}.consumer_offsets (topic, part, next_offset, owner) VALUES ('deals.v1', 0, 99, gen_random_uuid())")
+	w.exec(
+		"INSERT INTO {schema}.consumer_offsets (topic, part, next_offset, owner) " +
+			"VALUES ('deals.v1', 0, 99, gen_random_uuid())",
+	)
 	v := &vendor{class: ledger.ClassB}
 	r := w.keyed(v)
 	for d := range 20 {
-		w.publish(deal("lakeshore", fmt.Sprint(d), 1))
+		w.publish(deal("lakeshore", strconv.Itoa(d), 1))
 	}
 	high := w.kafka.PartitionInfo(prefix+topic.Deals, 1).HighWatermark
 	w.atWatermark(99 + high)
 	require.ErrorContains(t, r.Ready(), "deals.v1/0: stored offset outside the log")
 	require.Len(t, v.done(), int(high))
-	require.NoError(t, ledger.Rewind(t.Context(), w.pool, w.schema, ledger.Place{Topic: topic.Deals}, 0, "ops", "page answered"))
+	require.NoError(
+		t,
+		ledger.Rewind(t.Context(), w.pool, w.schema, ledger.Place{Topic: topic.Deals}, 0, "ops", "page answered"),
+	)
 	w.atWatermark(20)
 	w.eventually("ready", func() bool { return r.Ready() == nil })
 	require.Len(t, v.done(), 20)
@@ -104,7 +111,10 @@ func TestTopicThatWasMadeAnewStalls(t *testing.T) {
 	w.exec("UPDATE {schema}.consumer_offsets SET topic_id = gen_random_uuid()")
 	again := w.keyed(v)
 	w.eventually("stalled", func() bool {
-		return again.Ready() != nil && again.Ready().Error() == "group g is stalled: deals.v1/0: topic was made anew: the stored offset is of another log"
+		return again.Ready() != nil &&
+			again.Ready().
+				Error() ==
+				"group g is stalled: deals.v1/0: topic was made anew: the stored offset is of another log"
 	})
 	w.publish(deal("lakeshore", "1", 2))
 	require.Len(t, v.done(), 1)
@@ -138,7 +148,12 @@ func TestRewindRepeatsNoEffect(t *testing.T) {
 	w.publish(deal("lakeshore", "3", 1))
 	w.atWatermark(3)
 	require.Len(t, v.called(), 3)
-	require.Equal(t, "lakeshore/1#1=2 lakeshore/2#1=2 lakeshore/3#1=2", w.states(), "the mirror above a rewind raises no doubt")
+	require.Equal(
+		t,
+		"lakeshore/1#1=2 lakeshore/2#1=2 lakeshore/3#1=2",
+		w.states(),
+		"the mirror above a rewind raises no doubt",
+	)
 }
 
 // A missing migration is said, and waited for.
@@ -159,7 +174,10 @@ func TestPublisherSendsInOrderAndAddsHeaders(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, 1)
 	d := deal("lakeshore", "1", 1)
-	require.NoError(t, w.pub.Publish(t.Context(), out(d), out(deal("lakeshore", "1", 2)), out(deal("lakeshore", "2", 1))))
+	require.NoError(
+		t,
+		w.pub.Publish(t.Context(), out(d), out(deal("lakeshore", "1", 2)), out(deal("lakeshore", "2", 1))),
+	)
 	cl, err := kgo.NewClient(append(w.deps(w.pool).Kafka, kgo.ConsumeTopics(prefix+topic.Deals),
 		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))...)
 	require.NoError(t, err)
@@ -175,8 +193,13 @@ func TestPublisherSendsInOrderAndAddsHeaders(t *testing.T) {
 	require.Regexp(t, `^00-[0-9a-f]{32}-[0-9a-f]{16}-01$`, h["traceparent"])
 	delete(h, "traceparent")
 	require.Equal(t, map[string]string{
-		"ce_specversion": "1.0", "ce_id": d.Origin.EventID, "ce_source": "/lakeshore/skyslope/main", "ce_type": "DealChanged",
-		"ce_time": "2026-03-01T00:00:01Z", "ce_subject": "lakeshore/skyslope/main/sale/1", "content-type": "application/avro",
+		"ce_specversion": "1.0",
+		"ce_id":          d.Origin.EventID,
+		"ce_source":      "/lakeshore/skyslope/main",
+		"ce_type":        "DealChanged",
+		"ce_time":        "2026-03-01T00:00:01Z",
+		"ce_subject":     "lakeshore/skyslope/main/sale/1",
+		"content-type":   "application/avro",
 	}, h)
 	m, err := w.codec.Decode(t.Context(), records[1].Value)
 	require.NoError(t, err)

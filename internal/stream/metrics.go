@@ -41,8 +41,15 @@ func newMetrics(reg prometheus.Registerer, group string) (*metrics, error) {
 	if reg == nil {
 		return m, nil
 	}
-	return m, errors.Join(register(reg, &m.records), register(reg, &m.effects), register(reg, &m.held), register(reg, &m.stalled),
-		register(reg, &m.fenced), register(reg, &m.flush), register(reg, &m.lag))
+	return m, errors.Join(
+		register(reg, &m.records),
+		register(reg, &m.effects),
+		register(reg, &m.held),
+		register(reg, &m.stalled),
+		register(reg, &m.fenced),
+		register(reg, &m.flush),
+		register(reg, &m.lag),
+	)
 }
 
 // register adds a collector, or takes the one that an engine of the same group has added before.

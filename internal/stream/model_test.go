@@ -30,7 +30,12 @@ func TestOrderAndOnceUnderEverything(t *testing.T) {
 	round := 0
 	rapid.Check(t, func(rt *rapid.T) {
 		round++
-		keys := []string{fmt.Sprintf("%d-a", round), fmt.Sprintf("%d-b", round), fmt.Sprintf("%d-c", round), fmt.Sprintf("%d-d", round)}
+		keys := []string{
+			fmt.Sprintf("%d-a", round),
+			fmt.Sprintf("%d-b", round),
+			fmt.Sprintf("%d-c", round),
+			fmt.Sprintf("%d-d", round),
+		}
 		for range rapid.IntRange(15, 40).Draw(rt, "steps") {
 			s.step(rt, rapid.SampledFrom(keys).Draw(rt, "key"))
 		}
@@ -106,7 +111,8 @@ func (s *scenario) apply(ctx context.Context, _ *stream.Record, f ledger.Effect)
 }
 
 func (s *scenario) step(rt *rapid.T, key string) {
-	switch rapid.SampledFrom([]string{"publish", "publish", "publish", "publish", "publish", "release", "wake", "restart", "crash", "rewind"}).Draw(rt, "step") {
+	steps := []string{"publish", "publish", "publish", "publish", "publish", "release", "wake", "restart", "crash", "rewind"}
+	switch rapid.SampledFrom(steps).Draw(rt, "step") {
 	case "publish":
 		s.mu.Lock()
 		s.published[key]++
@@ -141,7 +147,18 @@ func (s *scenario) step(rt *rapid.T, key string) {
 			return
 		}
 		to := rapid.Int64Range(0, *o.Next).Draw(rt, "offset")
-		require.NoError(rt, ledger.Rewind(s.w.t.Context(), s.w.pool, s.w.schema, ledger.Place{Topic: topic.Deals, Part: o.Partition}, to, "ops", "model"))
+		require.NoError(
+			rt,
+			ledger.Rewind(
+				s.w.t.Context(),
+				s.w.pool,
+				s.w.schema,
+				ledger.Place{Topic: topic.Deals, Part: o.Partition},
+				to,
+				"ops",
+				"model",
+			),
+		)
 	}
 }
 

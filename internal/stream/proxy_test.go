@@ -37,7 +37,13 @@ func newProxy(t testing.TB) *proxy {
 	require.NoError(t, err)
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
-	p := &proxy{t: t, ln: ln, target: fmt.Sprintf("%s:%d", cfg.Host, cfg.Port), conns: map[net.Conn]bool{}, frozen: make(chan struct{})}
+	p := &proxy{
+		t:      t,
+		ln:     ln,
+		target: fmt.Sprintf("%s:%d", cfg.Host, cfg.Port),
+		conns:  map[net.Conn]bool{},
+		frozen: make(chan struct{}),
+	}
 	close(p.frozen)
 	go p.accept()
 	t.Cleanup(func() { _ = ln.Close(); p.set(func() { p.cut = true }) })

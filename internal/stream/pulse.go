@@ -142,11 +142,15 @@ func (s *session) mirror(ctx context.Context, ps []*partition) {
 	})
 	ctx, cancel := context.WithTimeout(ctx, mirrorTimeout)
 	defer cancel()
-	s.cl.CommitOffsetsSync(ctx, offsets, func(_ *kgo.Client, _ *kmsg.OffsetCommitRequest, _ *kmsg.OffsetCommitResponse, err error) {
-		if err != nil && ctx.Err() == nil {
-			s.e.deps.Log.Debug("mirror.trouble", observe.Err(err))
-		}
-	})
+	s.cl.CommitOffsetsSync(
+		ctx,
+		offsets,
+		func(_ *kgo.Client, _ *kmsg.OffsetCommitRequest, _ *kmsg.OffsetCommitResponse, err error) {
+			if err != nil && ctx.Err() == nil {
+				s.e.deps.Log.Debug("mirror.trouble", observe.Err(err))
+			}
+		},
+	)
 }
 
 // recheck lets partitions go on whose stored offset is in the log again, or was set anew: a new

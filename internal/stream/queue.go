@@ -38,7 +38,15 @@ type gate struct {
 }
 
 func newQueue(at ledger.Place, keys []ledger.QueuedKey) *queue {
-	q := &queue{at: at, keys: map[string]*waiting{}, gates: map[verdict.Scope]*gate{}, dirty: map[string]bool{}, freed: map[string]bool{}, writing: map[string]bool{}, paged: map[string]bool{}}
+	q := &queue{
+		at:      at,
+		keys:    map[string]*waiting{},
+		gates:   map[verdict.Scope]*gate{},
+		dirty:   map[string]bool{},
+		freed:   map[string]bool{},
+		writing: map[string]bool{},
+		paged:   map[string]bool{},
+	}
 	for _, k := range keys {
 		q.keys[k.KeyID] = &waiting{QueuedKey: k}
 	}
@@ -88,7 +96,8 @@ func (q *queue) full() bool {
 func (q *queue) due(now time.Time, n int) []*waiting {
 	byTenant := map[string][]*waiting{}
 	for _, k := range q.keys {
-		if !k.drain && !q.dirty[k.KeyID] && !q.writing[k.KeyID] && (k.wish.Kind != 0 || !k.Due.IsZero() && !k.Due.After(now)) {
+		if !k.drain && !q.dirty[k.KeyID] && !q.writing[k.KeyID] &&
+			(k.wish.Kind != 0 || !k.Due.IsZero() && !k.Due.After(now)) {
 			byTenant[k.Tenant] = append(byTenant[k.Tenant], k)
 		}
 	}
@@ -242,7 +251,16 @@ func detail(v *verdict.Error) string {
 
 // queuedRecord is a live record as it goes into the queue.
 func queuedRecord(at ledger.Place, it *item, cause string, attempts int) ledger.QueuedRecord {
-	q := ledger.QueuedRecord{Place: at, Pos: it.Offset, KeyID: it.keyID, Key: it.Key, Value: it.Value, At: it.Time, Cause: cause, Attempts: attempts}
+	q := ledger.QueuedRecord{
+		Place:    at,
+		Pos:      it.Offset,
+		KeyID:    it.keyID,
+		Key:      it.Key,
+		Value:    it.Value,
+		At:       it.Time,
+		Cause:    cause,
+		Attempts: attempts,
+	}
 	for _, h := range it.Headers {
 		q.Headers = append(q.Headers, ledger.Header{Key: h.Key, Value: h.Value})
 	}

@@ -39,7 +39,13 @@ func (k *keyed) lookBack(w *window, b ledger.Readback) {
 		found, err := k.seen(ctx, w.partition, b)
 		k.post(func() {
 			w.jobs--
-			next := ledger.Readback{Place: b.Place, ID: b.ID, Pos: b.Pos, Round: b.Round + 1, Due: time.Now().Add(readbackSecond)}
+			next := ledger.Readback{
+				Place: b.Place,
+				ID:    b.ID,
+				Pos:   b.Pos,
+				Round: b.Round + 1,
+				Due:   time.Now().Add(readbackSecond),
+			}
 			switch {
 			case found == ledger.Doubled:
 				k.flag(w, b.ID, fmt.Sprintf("found twice in sweep %d", b.Round))

@@ -60,8 +60,10 @@ func (k *keyed) advance(t *task) {
 
 // reasons of effects that need no call.
 var reasons = map[ledger.State]string{
-	ledger.Applied: "duplicate", ledger.Superseded: "superseded", ledger.Refused: "refused: its ledger row may have been dropped",
-	ledger.Discarded: "discarded",
+	ledger.Applied:    "duplicate",
+	ledger.Superseded: "superseded",
+	ledger.Refused:    "refused: its ledger row may have been dropped",
+	ledger.Discarded:  "discarded",
 }
 
 // job runs fn beside the lane's goroutine, and then, in it, what fn returns.
@@ -210,7 +212,15 @@ func (k *keyed) ruled(t *task, answers []ledger.Answer) {
 	case time.Since(t.began) < verdict.HoldAfter: // waits for the first, and then ends like it
 		k.delay(t, copyLook)
 	default:
-		k.end(t, &verdict.Error{Kind: verdict.Hold, Scope: verdict.ScopeKey, Until: time.Now().Add(copyHold), Cause: "copy of a record in doubt"})
+		k.end(
+			t,
+			&verdict.Error{
+				Kind:  verdict.Hold,
+				Scope: verdict.ScopeKey,
+				Until: time.Now().Add(copyHold),
+				Cause: "copy of a record in doubt",
+			},
+		)
 	}
 }
 
@@ -273,7 +283,16 @@ func (k *keyed) later(t *task, v *verdict.Error) {
 func (k *keyed) again(t *task, v *verdict.Error, after time.Duration) {
 	k.s.say(t.item, v, time.Since(t.began))
 	if after > verdict.HoldAfter {
-		k.end(t, &verdict.Error{Kind: verdict.Hold, Scope: verdict.ScopeKey, Until: time.Now().Add(after), Cause: v.Cause, Err: v.Err})
+		k.end(
+			t,
+			&verdict.Error{
+				Kind:  verdict.Hold,
+				Scope: verdict.ScopeKey,
+				Until: time.Now().Add(after),
+				Cause: v.Cause,
+				Err:   v.Err,
+			},
+		)
 		return
 	}
 	k.delay(t, after)

@@ -31,13 +31,17 @@ func zombie(t *testing.T, class ledger.Class, verbs ...string) (w *world, old, n
 	p := newProxy(t)
 	called, answer := make(chan struct{}), make(chan struct{})
 	var first atomic.Bool
-	old = &vendor{class: class, verbs: verbs, apply: func(context.Context, *stream.Record, ledger.Effect) (ledger.Receipt, error) {
-		if first.CompareAndSwap(false, true) {
-			close(called)
-			<-answer
-		}
-		return ledger.Receipt{}, nil
-	}}
+	old = &vendor{
+		class: class,
+		verbs: verbs,
+		apply: func(context.Context, *stream.Record, ledger.Effect) (ledger.Receipt, error) {
+			if first.CompareAndSwap(false, true) {
+				close(called)
+				<-answer
+			}
+			return ledger.Receipt{}, nil
+		},
+	}
 	cfg := w.config()
 	cfg.CallDeadline, cfg.DrainTimeout = time.Minute, time.Second
 	w.publish(deal("lakeshore", "1", 1), deal("lakeshore", "1", 2))
@@ -122,12 +126,15 @@ func TestFencedOwnerClaimsAnewAndRemembersNothing(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, 1)
 	var mended atomic.Bool
-	v := &vendor{class: ledger.ClassB, apply: func(context.Context, *stream.Record, ledger.Effect) (ledger.Receipt, error) {
-		if !mended.Load() {
-			return ledger.Receipt{}, verdict.Parked("refused", nil)
-		}
-		return ledger.Receipt{}, nil
-	}}
+	v := &vendor{
+		class: ledger.ClassB,
+		apply: func(context.Context, *stream.Record, ledger.Effect) (ledger.Receipt, error) {
+			if !mended.Load() {
+				return ledger.Receipt{}, verdict.Parked("refused", nil)
+			}
+			return ledger.Receipt{}, nil
+		},
+	}
 	r := w.keyed(v)
 	w.publish(deal("lakeshore", "1", 1))
 	w.atWatermark(1)
@@ -138,7 +145,10 @@ func TestFencedOwnerClaimsAnewAndRemembersNothing(t *testing.T) {
 	w.exec("UPDATE {schema}.ledger SET state = 2")
 	before := get[int64](w, "SELECT epoch FROM {schema}.consumer_offsets")
 	require.NoError(t, ledger.Rewind(t.Context(), w.pool, w.schema, ledger.Place{Topic: topic.Deals}, 0, "ops", "test"))
-	w.eventually("a new claim", func() bool { return get[int64](w, "SELECT epoch FROM {schema}.consumer_offsets") > before+1 })
+	w.eventually(
+		"a new claim",
+		func() bool { return get[int64](w, "SELECT epoch FROM {schema}.consumer_offsets") > before+1 },
+	)
 	w.publish(deal("lakeshore", "1", 2))
 	w.atWatermark(2)
 	w.eventually("applied live", func() bool { return len(v.done()) == 1 })
@@ -152,14 +162,20 @@ func TestKeyWithAForeignCallUnderWayWaits(t *testing.T) {
 	w := newWorld(t, 1)
 	v := &vendor{class: ledger.ClassB}
 	d := deal("lakeshore", "1", 5)
-	w.exec("INSERT INTO {schema}.consumer_offsets (topic, part, next_offset, owner) VALUES ('deals.v1', 0, 1, gen_random_uuid())")
+	w.exec(
+		"INSERT INTO {schema}.consumer_offsets (topic, part, next_offset, owner) " +
+			"VALUES ('deals.v1', 0, 1, gen_random_uuid())",
+	)
 	w.exec(`INSERT INTO {schema}.ledger (eid, step, pos, part, state, owner, topic, key_id, claimed_at)
 		VALUES (gen_random_uuid(), 1, 0, 0, 1, gen_random_uuid(), 'deals.v1', $1, now())`, d.Deal.DealKey)
 	w.publish(deal("lakeshore", "9", 1), d, deal("lakeshore", "2", 1))
 	w.keyed(v)
 	w.eventually("the other key", func() bool { return len(v.called()) == 1 })
 	w.eventually("a look at the lanes", func() bool { // two pulses
-		return get[int64](w, "SELECT count(*) FROM {schema}.consumer_offsets WHERE claimed_at < now() - interval '2 s'") == 1
+		return get[int64](
+			w,
+			"SELECT count(*) FROM {schema}.consumer_offsets WHERE claimed_at < now() - interval '2 s'",
+		) == 1
 	})
 	require.Equal(t, []string{"lakeshore/2#1"}, v.called())
 	w.exec("UPDATE {schema}.ledger SET state = 2 WHERE step = 1")

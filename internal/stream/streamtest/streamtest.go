@@ -26,7 +26,12 @@ func Record(topic string, offset int64, key string, m event.Message) *stream.Rec
 // Handle gives records to h as one batch and, where h returns no error, runs the commits that it
 // registered in one transaction. It returns the batch, whose Results say what each record came to,
 // and h's error or the transaction's.
-func Handle(ctx context.Context, h stream.BatchHandler, pool *pgxpool.Pool, records ...*stream.Record) (*stream.Batch, error) {
+func Handle(
+	ctx context.Context,
+	h stream.BatchHandler,
+	pool *pgxpool.Pool,
+	records ...*stream.Record,
+) (*stream.Batch, error) {
 	b := stream.NewBatchOf(records[0].Topic, records[0].Partition, records...)
 	if err := h.Handle(ctx, b); err != nil {
 		return b, err
