@@ -25,7 +25,7 @@ func (k *keyed) call(t *task) {
 	k.job(t, func(ctx context.Context) func() {
 		sent, err := k.fence(ctx, t.w.partition)
 		if errors.Is(err, errFenced) {
-			return func() { k.fenced(t.w); k.abandon(t) } //nolint:contextcheck // evidence is written after the session too
+			return func() { k.fenced(t.w); k.abandon(t) } //nolint:contextcheck // evidence outlives the session
 		}
 		if err != nil {
 			return func() { k.stall(t, &verdict.Error{Kind: verdict.Stall, Cause: "postgres unavailable", Err: err}) }
@@ -33,7 +33,7 @@ func (k *keyed) call(t *task) {
 		ctx, cancel := context.WithDeadline(ctx, sent.Add(k.cfg.CallDeadline))
 		defer cancel()
 		receipt, err := k.apply(ctx, t.Record, f)
-		return func() { k.hangUp(t); k.called(t, sent, receipt, err) } //nolint:contextcheck // evidence is written after the session too
+		return func() { k.hangUp(t); k.called(t, sent, receipt, err) } //nolint:contextcheck // evidence outlives the session
 	})
 }
 
@@ -147,7 +147,7 @@ func (k *keyed) confirm(t *task) {
 		defer cancel()
 		var found ledger.Outcome
 		err := guarded(func() (err error) { found, err = k.h.Confirm(ctx, t.Record, f); return err })
-		return func() { k.confirmed(t, found, err) } //nolint:contextcheck // evidence is written after the session too
+		return func() { k.confirmed(t, found, err) } //nolint:contextcheck // evidence outlives the session
 	})
 }
 

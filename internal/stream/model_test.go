@@ -111,7 +111,18 @@ func (s *scenario) apply(ctx context.Context, _ *stream.Record, f ledger.Effect)
 }
 
 func (s *scenario) step(rt *rapid.T, key string) {
-	steps := []string{"publish", "publish", "publish", "publish", "publish", "release", "wake", "restart", "crash", "rewind"}
+	steps := []string{
+		"publish",
+		"publish",
+		"publish",
+		"publish",
+		"publish",
+		"release",
+		"wake",
+		"restart",
+		"crash",
+		"rewind",
+	}
 	switch rapid.SampledFrom(steps).Draw(rt, "step") {
 	case "publish":
 		s.mu.Lock()

@@ -47,16 +47,25 @@ func (e encoder) encode(ctx context.Context, in *Record, o Out) (*kgo.Record, er
 		value, err := e.codec.AppendEncode(ctx, nil, o.Topic, o.Message)
 		switch {
 		case errors.Is(err, wire.ErrUnencodable):
-			return nil, verdict.Parked("unencodable", fmt.Errorf("encoding %s for %s: %w", o.Message.Type(), o.Topic, err))
+			return nil, verdict.Parked(
+				"unencodable",
+				fmt.Errorf("encoding %s for %s: %w", o.Message.Type(), o.Topic, err),
+			)
 		case err != nil && ctx.Err() != nil:
 			return nil, err
 		case err != nil:
-			return nil, verdict.Stalled("registry unavailable", fmt.Errorf("encoding %s for %s: %w", o.Message.Type(), o.Topic, err))
+			return nil, verdict.Stalled(
+				"registry unavailable",
+				fmt.Errorf("encoding %s for %s: %w", o.Message.Type(), o.Topic, err),
+			)
 		}
 		r.Value = value
 	}
 	if limit := bytesMax(o.Topic); size+len(r.Value) > limit {
-		return nil, verdict.Parked("too large", fmt.Errorf("a record of %d bytes for %s, which takes %d", size+len(r.Value), o.Topic, limit))
+		return nil, verdict.Parked(
+			"too large",
+			fmt.Errorf("a record of %d bytes for %s, which takes %d", size+len(r.Value), o.Topic, limit),
+		)
 	}
 	return r, nil
 }
@@ -124,9 +133,18 @@ func attributesOf(o Out) attributes {
 		s := m.Source()
 		return attributes{id: s.EventID, source: of(s.Resource), subject: s.Resource.Key(), at: s.ReadAt}
 	case *event.VendorSnapshot:
-		return attributes{id: strconv.FormatInt(m.Token, 10), source: of(m.Resource), subject: m.Resource.Key(), at: m.ReadAt}
+		return attributes{
+			id:      strconv.FormatInt(m.Token, 10),
+			source:  of(m.Resource),
+			subject: m.Resource.Key(),
+			at:      m.ReadAt,
+		}
 	case *event.WebhookReceived:
-		return attributes{id: m.DeliveryID, source: of(event.Resource{Tenant: m.Tenant, Vendor: m.Vendor, Account: m.Account}), at: m.ReceivedAt}
+		return attributes{
+			id:     m.DeliveryID,
+			source: of(event.Resource{Tenant: m.Tenant, Vendor: m.Vendor, Account: m.Account}),
+			at:     m.ReceivedAt,
+		}
 	}
 	return attributes{id: uuid.NewString(), source: "/" + o.Topic, at: time.Now()}
 }

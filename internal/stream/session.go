@@ -69,7 +69,15 @@ type session struct {
 
 func (e *Engine) open(ctx context.Context) (*session, error) {
 	hard, kill := context.WithCancel(context.WithoutCancel(ctx))
-	s := &session{e: e, opened: make(chan struct{}), hard: hard, kill: kill, enc: encoder{codec: e.deps.Codec, prefix: e.cfg.Prefix}, parts: map[ledger.Place]*partition{}, room: make(chan struct{}, 1)}
+	s := &session{
+		e:      e,
+		opened: make(chan struct{}),
+		hard:   hard,
+		kill:   kill,
+		enc:    encoder{codec: e.deps.Codec, prefix: e.cfg.Prefix},
+		parts:  map[ledger.Place]*partition{},
+		room:   make(chan struct{}, 1),
+	}
 	var topics []string
 	for _, t := range e.cfg.Topics {
 		topics = append(topics, e.cfg.Prefix+t)
