@@ -67,7 +67,7 @@ func (demoKillCmd) Run(ctx context.Context, g *globals) error {
 		s.say("kill -9 of process %d, in the middle of that call", old.PID)
 		if err := s.until(ctx, "a new process", func() (bool, error) {
 			p, err := s.process(ctx, "adapter followupboss")
-			return err == nil && p.PID != old.PID, nil //nolint:nilerr // not yet
+			return err == nil && p.PID != old.PID, nil
 		}); err != nil {
 			return err
 		}

@@ -47,7 +47,7 @@ func (c *brokerCmd) trouble() func(error) {
 	if c.TroubleFD == 0 {
 		return nil
 	}
-	to := os.NewFile(uintptr(c.TroubleFD), "trouble")       //nolint:gosec // G115: a descriptor
+	to := os.NewFile(uintptr(c.TroubleFD), "trouble")
 	return func(err error) { _, _ = fmt.Fprintln(to, err) } // a reader that has gone needs no word
 }
 

@@ -20,7 +20,6 @@ import (
 	"go.uber.org/zap"
 
 	"conveyance/avro/topic"
-	"conveyance/avro/wire"
 	"conveyance/internal/observe"
 	"conveyance/internal/postgres"
 )
@@ -143,10 +142,6 @@ func (g *globals) away(err error, what, flag string) error {
 	default: // op alone: what wraps it repeats the address for each of the host's
 		return fmt.Errorf("%s does not answer: start it, or correct %s: %w", what, flag, op)
 	}
-}
-
-func (g *globals) codec() (*wire.Codec, error) {
-	return wire.New(wire.Config{Registry: g.RegistryURL, Prefix: g.TopicPrefix})
 }
 
 func (g *globals) logger(component string) (*zap.Logger, error) {

@@ -58,7 +58,6 @@ type cli struct {
 
 func main() {
 	ctx, stop := context.WithCancel(context.Background())
-	defer stop()
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
 	go func() {

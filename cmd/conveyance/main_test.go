@@ -153,6 +153,7 @@ func running(t *testing.T) *bus {
 	}
 	url := testkit.PostgresURL(t)
 	shared.once.Do(func() {
+		//nolint:usetesting // the package's tests share it, and it outlives the first of them
 		if shared.root, shared.err = os.MkdirTemp("", "conveyance-up"); shared.err != nil {
 			return
 		}

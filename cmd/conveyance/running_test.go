@@ -111,7 +111,7 @@ func TestReadyLineIsUpJSONAndTheStoryFollows(t *testing.T) {
 	info, err := os.Stat(filepath.Join(b.dir, "up.json"))
 	require.NoError(t, err)
 	require.Equal(t, fs.FileMode(0o600), info.Mode().Perm())
-	resp, err := http.Get(b.HTTP + "/readyz") //nolint:noctx // a test's own server
+	resp, err := http.Get(b.HTTP + "/readyz")
 	require.NoError(t, err)
 	require.NoError(t, resp.Body.Close())
 	require.Equal(t, http.StatusOK, resp.StatusCode)
@@ -191,11 +191,12 @@ func TestNoOutputAndNoLogHoldsASecret(t *testing.T) {
 	t.Parallel()
 	b := running(t)
 	deal := b.deal(t)
-	text := b.said.String()
+	var text strings.Builder
+	text.WriteString(b.said.String())
 	for _, s := range shapes {
 		for _, more := range [][]string{{"--json"}, nil} {
 			_, out, errs := call(t, append(b.words(s.line, deal), more...)...)
-			text += out + errs
+			text.WriteString(out + errs)
 		}
 	}
 	logs, err := filepath.Glob(filepath.Join(b.dir, "log", "*.log"))
@@ -204,10 +205,10 @@ func TestNoOutputAndNoLogHoldsASecret(t *testing.T) {
 	for _, file := range logs {
 		log, err := os.ReadFile(file)
 		require.NoError(t, err)
-		text += string(log)
+		text.Write(log)
 	}
 	for _, secret := range secrets(t, b.dir) {
-		require.NotContains(t, text, secret)
+		require.NotContains(t, text.String(), secret)
 	}
 }
 

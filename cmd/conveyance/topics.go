@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"strconv"
 	"text/tabwriter"
 	"time"
 
@@ -129,7 +130,7 @@ func (topicsListCmd) Run(ctx context.Context, g *globals) error {
 			for _, i := range all {
 				bytes, kept := "?", "for ever"
 				if i.Bytes != nil {
-					bytes = fmt.Sprint(*i.Bytes)
+					bytes = strconv.FormatInt(*i.Bytes, 10)
 				}
 				if i.Retention >= 0 {
 					kept = (time.Duration(i.Retention) * time.Millisecond).String()

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -88,11 +89,8 @@ type errManyDeals struct {
 }
 
 func (e errManyDeals) Error() string {
-	list := ""
-	for _, k := range e.keys[:min(len(e.keys), 10)] {
-		list += "\n  " + k
-	}
-	return fmt.Sprintf("%d deals begin with %q; say which:%s", len(e.keys), e.text, list)
+	list := strings.Join(e.keys[:min(len(e.keys), 10)], "\n  ")
+	return fmt.Sprintf("%d deals begin with %q; say which:\n  %s", len(e.keys), e.text, list)
 }
 
 // errNoDeal means that the timeline has no such deal.

@@ -89,7 +89,7 @@ func (c *upCmd) Run(ctx context.Context, g *globals) (err error) {
 	defer func() { err = errors.Join(err, s.stop(ctx)) }()
 	if err := s.start(ctx, started); err != nil {
 		if ctx.Err() != nil {
-			return nil //nolint:nilerr // a Ctrl-C; whatever it cut short is no news
+			return nil // a Ctrl-C; whatever it cut short is no news
 		}
 		return err
 	}

@@ -43,7 +43,7 @@ func choosePorts(ctx context.Context, dir, mode string) (ports, error) {
 	p := fixedPorts
 	file := filepath.Join(dir, "ports.json")
 	if mode == "auto" {
-		text, err := os.ReadFile(file) //nolint:gosec // G304: below --dir
+		text, err := os.ReadFile(file)
 		switch {
 		case err == nil:
 			if err := json.Unmarshal(text, &p); err != nil {
@@ -126,12 +126,12 @@ func (p ports) check(ctx context.Context, mode string) error {
 // lockDir keeps a second up out of a data folder for as long as this process lives.
 func lockDir(dir string) (unlock func(), err error) {
 	path := filepath.Join(dir, "lock")
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600) //nolint:gosec // G304: below --dir
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("opening the lock of %s: %w", dir, err)
 	}
 	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
-		holder, _ := os.ReadFile(path) //nolint:gosec // G304: below --dir
+		holder, _ := os.ReadFile(path)
 		_ = f.Close()
 		return nil, fmt.Errorf("%s is in use by another up (pid %s): stop it, or use another --dir", dir, holder)
 	}

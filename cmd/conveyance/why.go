@@ -115,11 +115,14 @@ func accountSentence(t tenant.Tenant, a tenant.Account) string {
 func whyDeal(ctx context.Context, pool *pgxpool.Pool, store *tenant.Store, what string) (w whyOf, err error) {
 	key, err := findDeal(ctx, pool, what)
 	if errors.Is(err, errNoDeal) {
-		if held, err := heldLines(ctx, pool, ledger.Filter{Key: what}); err == nil && len(held) > 0 {
-			key = what // parked before it ever was a deal
-		} else {
+		held, err := heldLines(ctx, pool, ledger.Filter{Key: what})
+		if err != nil {
+			return w, err
+		}
+		if len(held) == 0 {
 			return w, fmt.Errorf("%q is no tenant, no account (tenant/vendor/name) and no deal: conveyance tenant list, or trace, shows what there is", what)
 		}
+		key = what // parked before it ever was a deal
 	} else if err != nil {
 		return w, err
 	}

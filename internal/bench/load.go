@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"strconv"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
@@ -23,7 +24,7 @@ func (l *lab) topicOf(ctx context.Context, name string) error {
 		return err
 	}
 	defer cl.Close()
-	limit := fmt.Sprint(topic.SnapshotBytesMax)
+	limit := strconv.Itoa(topic.SnapshotBytesMax)
 	_, err = kadm.NewClient(cl).CreateTopic(ctx, topic.PartitionsDefault, 1, map[string]*string{"max.message.bytes": &limit}, name)
 	if err != nil {
 		return fmt.Errorf("making topic %s: %w", name, err)

@@ -3,6 +3,7 @@ package bench
 import (
 	"context"
 	"fmt"
+	"strconv"
 	"time"
 
 	"conveyance/avro/event"
@@ -34,7 +35,7 @@ func snapshot(i int) *event.VendorSnapshot {
 	body := fmt.Sprintf(sale, guid, at.Format("2006-01-02T15:04:05.000"), 440_000+i%10_000, i%keys)
 	return &event.VendorSnapshot{
 		Resource: event.Resource{Tenant: "lakeshore", Vendor: "skyslope", Account: "main", Kind: "sale", ID: guid},
-		Version:  at.UnixMilli(), Token: int64(i + 1), ReadAt: at, Digest: fmt.Sprint(i), Lane: "live",
+		Version:  at.UnixMilli(), Token: int64(i + 1), ReadAt: at, Digest: strconv.Itoa(i), Lane: "live",
 		Parts: []event.Part{
 			{Name: "sale", Status: 200, FetchedAt: at, Body: []byte(body)},
 			{Name: "agents", Status: 200, FetchedAt: at, Body: []byte(agents)},

@@ -38,7 +38,7 @@ func NewSealingKey() ([]byte, error) {
 
 // ReadSealingKey reads the key's file. It may hold several keys: the primary one seals, all open.
 func ReadSealingKey(path string) (Sealer, error) {
-	file, err := os.ReadFile(path) //nolint:gosec // G304: the operator names it
+	file, err := os.ReadFile(path)
 	if err != nil {
 		return nil, fmt.Errorf("reading the sealing key: %w", err)
 	}

@@ -27,5 +27,6 @@ func TestSchemaIsEmptyAndItsMigrationsApplyOnce(t *testing.T) {
 
 func TestDatabaseIsSeparate(t *testing.T) {
 	t.Parallel()
-	require.NotEqual(t, testkit.Database(t), testkit.Database(t))
+	first, second := testkit.Database(t), testkit.Database(t)
+	require.NotEqual(t, first, second)
 }

@@ -65,12 +65,12 @@ func sweep(root string) {
 		return
 	}
 	for _, path := range origins {
-		dir, err := os.ReadFile(path) //nolint:gosec // G304: root reads a name, and removes only where none is there
+		dir, err := os.ReadFile(path)
 		if err != nil {
 			continue
 		}
 		base := filepath.Dir(path)
-		_, gone := os.Stat(filepath.Join(string(dir), note)) //nolint:gosec // G703: it is only looked at
+		_, gone := os.Stat(filepath.Join(string(dir), note))
 		_, serving := os.Stat(filepath.Join(base, "data", "postmaster.pid"))
 		if errors.Is(gone, fs.ErrNotExist) && errors.Is(serving, fs.ErrNotExist) {
 			_ = os.RemoveAll(base)

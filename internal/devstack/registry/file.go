@@ -16,7 +16,7 @@ const format = 1
 // load reads the file; none is an empty registry. What an interrupted save left beside it is
 // overwritten by the next one.
 func load(path string) (*state, error) {
-	text, err := os.ReadFile(path) //nolint:gosec // G304: our own file
+	text, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return newState(), nil
 	}
@@ -50,7 +50,7 @@ func save(path string, s *state) error {
 }
 
 func replace(path string, text []byte) error {
-	file, err := os.OpenFile(path+".tmp", os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600) //nolint:gosec // G304: our own file
+	file, err := os.OpenFile(path+".tmp", os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
 	if err != nil {
 		return err
 	}
