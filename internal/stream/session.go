@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -23,8 +24,8 @@ import (
 const (
 	// fetchBytes and fetchPartitionBytes keep what a client holds unpolled small: a process has
 	// 128 MiB. Kafka gives at least one record, whatever its size.
-	fetchBytes          = 3 << 20
-	fetchPartitionBytes = 256 << 10
+	fetchBytes          = 2 << 20
+	fetchPartitionBytes = 160 << 10
 	// fetchesMax times fetchBytes is what may lie around. Every broker with partitions of the group
 	// beyond it waits for its turn, up to fetchWait.
 	fetchesMax = 3
@@ -280,9 +281,19 @@ func (s *session) sick(err error) {
 		return
 	}
 	text := err.Error()
-	if was := s.ill.Swap(&text); was == nil || *was != text {
+	if was := s.ill.Swap(&text); was == nil || digitless(*was) != digitless(text) {
 		s.e.deps.Log.Warn("session.trouble", observe.Err(err))
 	}
+}
+
+// digitless makes two texts of one trouble equal that name different ports.
+func digitless(text string) string {
+	return strings.Map(func(r rune) rune {
+		if r >= '0' && r <= '9' {
+			return '#'
+		}
+		return r
+	}, text)
 }
 
 func logCause(err error) string {
