@@ -23,7 +23,7 @@ const (
 	queueLook = 100 * time.Millisecond
 	// slotWait is how long a partition waits for others before it works beside them all the same: one
 	// that stalls in the middle of a batch must not keep them waiting.
-	slotWait = 50 * time.Millisecond
+	slotWait = 250 * time.Millisecond
 	// slowProduce is when a produce that is not acknowledged is told as a stall.
 	slowProduce = 5 * time.Second
 )

@@ -84,6 +84,39 @@ func TestCopyOfARecordHasNoSecondEffect(t *testing.T) {
 	require.Equal(t, lines("lakeshore/1", 1, 1), v.called())
 }
 
+// Rule 25: also where the copy came under another key, and so beside the first.
+func TestCopyUnderAnotherKeyWaitsForTheFirst(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 1)
+	called, answer := make(chan struct{}), make(chan struct{})
+	v := &vendor{
+		class: ledger.ClassB,
+		apply: func(context.Context, *stream.Record, ledger.Effect) (ledger.Receipt, error) {
+			close(called)
+			<-answer
+			return ledger.Receipt{}, nil
+		},
+	}
+	cfg := w.config()
+	cfg.CallDeadline = time.Minute
+	w.run(stream.NewKeyed(cfg, w.deps(w.pool), v))
+	d := deal("lakeshore", "1", 1)
+	w.publish(d)
+	<-called
+	other := out(d)
+	other.Key = []byte("other")
+	require.NoError(t, w.pub.Publish(t.Context(), other))
+	w.publish(deal("lakeshore", "1", 2))
+	began := time.Now()
+	w.eventually("time to overtake", func() bool { return time.Since(began) > 500*time.Millisecond })
+	require.Len(t, v.called(), 1)
+	require.Zero(t, w.watermark())
+	v.apply = nil
+	close(answer)
+	w.atWatermark(3)
+	require.Equal(t, lines("lakeshore/1", 1, 2), v.called())
+}
+
 // Rules 14 and 42: what is older than the applied revision is superseded.
 func TestOlderRevisionIsSuperseded(t *testing.T) {
 	t.Parallel()

@@ -21,7 +21,7 @@ const (
 	// inboxRecords and inboxBytes are what a partition holds fetched and not yet taken; beyond, the
 	// poll loop waits for it, and after pauseAfter pauses it.
 	inboxRecords = 2000
-	inboxBytes   = 1 << 20
+	inboxBytes   = 512 << 10
 	// takeBytes bounds one batch beside its count: 500 snapshots of 4 MiB would not fit a process.
 	takeBytes = 4 << 20
 )

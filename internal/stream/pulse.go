@@ -90,6 +90,9 @@ func (s *session) pulse(ctx context.Context, ps []*partition) error {
 		return err
 	}
 	for _, p := range ps {
+		if p.leaving() {
+			continue // it may be somebody else's by now, or ours by another claim
+		}
 		if found.Owners[p.Place] != p.owner {
 			s.fenced(p)
 			return nil

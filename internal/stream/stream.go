@@ -56,7 +56,8 @@ type Out struct {
 // its own earlier batches, if it is a Forgetter), says per record what it came to, and registers
 // the rows to write. The engine then produces what it emitted, awaits every ack, and commits offset
 // and rows in one short transaction (protocol.md 8, 9). A returned error is a verdict on the whole
-// batch: the batch is handled again from the stored offset.
+// batch: the batch is handled again from the stored offset, and record by record where that does
+// not help. Handle is called concurrently for different partitions, never for one.
 type BatchHandler interface {
 	Handle(ctx context.Context, b *Batch) error
 }
