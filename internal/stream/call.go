@@ -129,8 +129,10 @@ func (k *keyed) inPlace(t *task, receipt ledger.Receipt, how string) {
 		t.w.out.Wakes = append(t.w.out.Wakes, ledger.Healed{Place: t.w.Place, Scope: receipt.Wake})
 	}
 	if st.readBack {
-		t.w.out.Readbacks = append(t.w.out.Readbacks, ledger.Readback{Place: t.w.Place, ID: id, Pos: t.Offset,
-			Due: time.Now().Add(readbackFirst), Round: 1})
+		t.w.out.Readbacks = append(t.w.out.Readbacks, ledger.Readback{
+			Place: t.w.Place, ID: id, Pos: t.Offset,
+			Due: time.Now().Add(readbackFirst), Round: 1,
+		})
 	}
 	delete(t.w.doubts, id)
 	st.ended = ledger.Applied

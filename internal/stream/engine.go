@@ -74,8 +74,10 @@ func newEngine(cfg Config, deps Deps, lane func(*session) lane) (*Engine, error)
 		return nil, fmt.Errorf("registering metrics of %s: %w", cfg.Group, err)
 	}
 	deps.Log = deps.Log.With(zap.String("group", cfg.Group))
-	return &Engine{cfg: cfg, deps: deps, store: ledger.Open(deps.Pool, cfg.Schema), m: m, began: time.Now(),
-		lane: lane, state: errJoining}, nil
+	return &Engine{
+		cfg: cfg, deps: deps, store: ledger.Open(deps.Pool, cfg.Schema), m: m, began: time.Now(),
+		lane: lane, state: errJoining,
+	}, nil
 }
 
 // Run claims partitions and works on them until ctx ends. Then it stops polling, lets what is in

@@ -48,8 +48,10 @@ type keyed struct {
 }
 
 func newKeyed(s *session, h KeyedHandler) lane {
-	k := &keyed{s: s, e: s.e, cfg: s.e.cfg, h: h, events: make(chan func()), done: make(chan struct{}),
-		parts: map[*partition]*window{}, ready: newRing(), calls: newRing()}
+	k := &keyed{
+		s: s, e: s.e, cfg: s.e.cfg, h: h, events: make(chan func()), done: make(chan struct{}),
+		parts: map[*partition]*window{}, ready: newRing(), calls: newRing(),
+	}
 	s.work.Go(k.run)
 	return k
 }

@@ -205,13 +205,15 @@ func TestTwoOfThreeEffectsAreNotRepeated(t *testing.T) {
 	w := newWorld(t, 1)
 	var refuse atomic.Bool
 	refuse.Store(true)
-	v := &vendor{class: ledger.ClassC, verbs: []string{"a", "b", "c"},
+	v := &vendor{
+		class: ledger.ClassC, verbs: []string{"a", "b", "c"},
 		apply: func(_ context.Context, _ *stream.Record, f ledger.Effect) (ledger.Receipt, error) {
 			if f.Verb == "c" && refuse.Load() {
 				return ledger.Receipt{}, verdict.Parked("refused by the vendor", nil)
 			}
 			return ledger.Receipt{}, nil
-		}}
+		},
+	}
 	w.publish(deal("lakeshore", "1", 1))
 	r := w.keyed(v)
 	w.atWatermark(1)

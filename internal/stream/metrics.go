@@ -23,20 +23,34 @@ type metrics struct {
 func newMetrics(reg prometheus.Registerer, group string) (*metrics, error) {
 	label := prometheus.Labels{"group": group}
 	m := &metrics{
-		records: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "conveyance_records_total", ConstLabels: label,
-			Help: "Records by verdict and cause."}, []string{"verdict", "cause"}),
-		effects: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "conveyance_effects_total", ConstLabels: label,
-			Help: "Effects by verb, class and outcome."}, []string{"verb", "class", "outcome"}),
-		held: prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "conveyance_held", ConstLabels: label,
-			Help: "Open records in the queue of claimed partitions, by kind."}, []string{"kind"}),
-		stalled: prometheus.NewGauge(prometheus.GaugeOpts{Name: "conveyance_stalled", ConstLabels: label,
-			Help: "Partitions that wait for what is wrong for all."}),
-		fenced: prometheus.NewCounter(prometheus.CounterOpts{Name: "conveyance_fenced_total", ConstLabels: label,
-			Help: "Claims that another owner took over while they were in use."}),
-		flush: prometheus.NewHistogram(prometheus.HistogramOpts{Name: "conveyance_flush_seconds", ConstLabels: label,
-			Help: "Duration of one numbered transaction.", Buckets: prometheus.ExponentialBuckets(.001, 2, 12)}),
-		lag: prometheus.NewGauge(prometheus.GaugeOpts{Name: "conveyance_lag_records", ConstLabels: label,
-			Help: "Records between the stored offset and the log end of claimed partitions."}),
+		records: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "conveyance_records_total", ConstLabels: label,
+			Help: "Records by verdict and cause.",
+		}, []string{"verdict", "cause"}),
+		effects: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "conveyance_effects_total", ConstLabels: label,
+			Help: "Effects by verb, class and outcome.",
+		}, []string{"verb", "class", "outcome"}),
+		held: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "conveyance_held", ConstLabels: label,
+			Help: "Open records in the queue of claimed partitions, by kind.",
+		}, []string{"kind"}),
+		stalled: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "conveyance_stalled", ConstLabels: label,
+			Help: "Partitions that wait for what is wrong for all.",
+		}),
+		fenced: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "conveyance_fenced_total", ConstLabels: label,
+			Help: "Claims that another owner took over while they were in use.",
+		}),
+		flush: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "conveyance_flush_seconds", ConstLabels: label,
+			Help: "Duration of one numbered transaction.", Buckets: prometheus.ExponentialBuckets(.001, 2, 12),
+		}),
+		lag: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "conveyance_lag_records", ConstLabels: label,
+			Help: "Records between the stored offset and the log end of claimed partitions.",
+		}),
 	}
 	if reg == nil {
 		return m, nil

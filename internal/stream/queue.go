@@ -269,8 +269,10 @@ func queuedRecord(at ledger.Place, it *item, cause string, attempts int) ledger.
 
 // unqueued is a record that comes out of the queue.
 func unqueued(q ledger.QueuedRecord) *item {
-	r := &Record{Topic: q.Topic, Partition: q.Part, Offset: q.Pos, Time: q.At.UTC(), Key: q.Key, Value: q.Value,
-		Queued: true, Attempt: q.Attempts + 1}
+	r := &Record{
+		Topic: q.Topic, Partition: q.Part, Offset: q.Pos, Time: q.At.UTC(), Key: q.Key, Value: q.Value,
+		Queued: true, Attempt: q.Attempts + 1,
+	}
 	for _, h := range q.Headers {
 		r.Headers = append(r.Headers, Header(h))
 	}

@@ -52,8 +52,10 @@ func (s *session) say(it *item, v *verdict.Error, took time.Duration) {
 }
 
 func placeOf(it *item) []zap.Field {
-	fields := []zap.Field{observe.Tenant(it.tenant), observe.Topic(it.Topic), observe.Partition(it.Partition),
-		observe.Offset(it.Offset), observe.Key(it.keyID)}
+	fields := []zap.Field{
+		observe.Tenant(it.tenant), observe.Topic(it.Topic), observe.Partition(it.Partition),
+		observe.Offset(it.Offset), observe.Key(it.keyID),
+	}
 	if e, ok := it.Message.(event.Event); ok {
 		fields = append(fields, observe.EventID(e.Source().EventID))
 	}
