@@ -35,10 +35,10 @@ type batches struct {
 	slots chan struct{} // taken by those that work on a batch
 }
 
-// newBatches lets one partition compute per processor while two write. The others' batches grow
+// newBatches lets a partition compute per processor while others write. The batches of the rest grow
 // meanwhile: a transaction costs little more for 500 records than for 50.
 func newBatches(s *session, h BatchHandler) lane {
-	return &batches{s: s, h: h, slots: make(chan struct{}, runtime.GOMAXPROCS(0)+2)}
+	return &batches{s: s, h: h, slots: make(chan struct{}, runtime.GOMAXPROCS(0)+producers)}
 }
 
 func (l *batches) add(p *partition) {
