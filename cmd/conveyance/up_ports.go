@@ -101,8 +101,11 @@ func (p ports) check(ctx context.Context, mode string) error {
 		name string
 		port int
 	}{
-		{"Kafka", p.Kafka}, {"the registry", p.Registry}, {"the health page", p.HTTP},
-		{"the simulated vendors", p.Sandbox}, {"Postgres", p.Postgres},
+		{"Kafka", p.Kafka},
+		{"the registry", p.Registry},
+		{"the health page", p.HTTP},
+		{"the simulated vendors", p.Sandbox},
+		{"Postgres", p.Postgres},
 	} {
 		for {
 			l, err := new(net.ListenConfig).Listen(ctx, "tcp", p.addr(s.port))

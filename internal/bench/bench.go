@@ -119,8 +119,10 @@ func measure(ctx context.Context, o Options, b benchmark) (r Result, err error) 
 		}
 		return r, err
 	}
-	r = Result{Name: b.name, Ours: ours.value, Ceiling: ceiling.value, Ratio: ours.value / ceiling.value, Unit: b.unit,
-		OursCPU: ours.cpu, CeilingCPU: ceiling.cpu}
+	r = Result{
+		Name: b.name, Ours: ours.value, Ceiling: ceiling.value, Ratio: ours.value / ceiling.value, Unit: b.unit,
+		OursCPU: ours.cpu, CeilingCPU: ceiling.cpu,
+	}
 	if b.less {
 		r.Ratio = ceiling.value / ours.value
 	}

@@ -73,8 +73,10 @@ type bareLoop struct {
 
 func (l *lab) translateBare(ctx context.Context, in string, n int) (sample, error) {
 	b := &bareLoop{writers: map[event.Type]avro.Schema{}, before: map[string]*event.Deal{}}
-	for _, t := range []event.Type{event.TypeVendorSnapshot, event.TypeDealChanged, event.TypeTransactionStatusChanged,
-		event.TypeCommissionChanged, event.TypeContactChanged} {
+	for _, t := range []event.Type{
+		event.TypeVendorSnapshot, event.TypeDealChanged, event.TypeTransactionStatusChanged,
+		event.TypeCommissionChanged, event.TypeContactChanged,
+	} {
 		s, err := avro.Parse(schema.All()[string(t)])
 		if err != nil {
 			return sample{}, err
@@ -195,8 +197,10 @@ func bareDeal(s *event.VendorSnapshot) (*event.Deal, event.Commission, error) {
 	d := &event.Deal{
 		DealKey: s.Resource.Key(), Name: v.Property.Number + " " + v.Property.Street, Status: event.TransactionStatusUnderContract,
 		VendorStatus: v.Status, Representation: event.RepresentationBuyer, DealType: v.DealType, MLSNumber: v.MLS, EscrowNumber: v.Escrow,
-		Property: &event.Address{Street: v.Property.Number + " " + v.Property.Street, Unit: v.Property.Unit, City: v.Property.City,
-			StateOrProvince: v.Property.State, PostalCode: v.Property.Zip},
+		Property: &event.Address{
+			Street: v.Property.Number + " " + v.Property.Street, Unit: v.Property.Unit, City: v.Property.City,
+			StateOrProvince: v.Property.State, PostalCode: v.Property.Zip,
+		},
 		ListPrice: money(v.ListPrice), SalePrice: money(v.SalePrice), EarnestMoney: money(v.Earnest.Amount),
 		ContractDate: day(v.Accepted), ProjectedCloseDate: day(v.Closing), CreatedAt: day(v.Created),
 	}
