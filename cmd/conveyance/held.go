@@ -14,6 +14,7 @@ import (
 	"conveyance/internal/fleet"
 	"conveyance/internal/ledger"
 	"conveyance/internal/tenant"
+	"conveyance/processors/fetch"
 )
 
 type heldCmd struct {
@@ -58,7 +59,7 @@ func queues(ctx context.Context, pool *pgxpool.Pool, adapter string, fn func(fle
 			return fmt.Errorf("queue of %s: %w", gr.Name, err)
 		}
 	}
-	if !found && adapter != "" {
+	if !found && adapter != "" && adapter != fetch.Schema { // fetch has no queue without webhooks
 		return fmt.Errorf("no group is called %s: conveyance status lists them", adapter)
 	}
 	return nil
@@ -84,7 +85,10 @@ func (c *heldListCmd) Run(ctx context.Context, g *globals) error {
 		return err
 	}
 	defer pool.Close()
-	var lines []heldLine
+	lines, err := heldByFetch(ctx, pool, c.heldFilter)
+	if err != nil {
+		return err
+	}
 	err = queues(ctx, pool, c.Adapter, func(gr fleet.Group, q *ledger.Queue) error {
 		held, err := q.List(ctx, c.ledger())
 		for _, h := range held {
@@ -195,7 +199,10 @@ func (c *heldReleaseCmd) Run(ctx context.Context, g *globals) error {
 		return err
 	}
 	defer pool.Close()
-	var n int64
+	n, err := releaseFetch(ctx, pool, c.heldFilter)
+	if err != nil {
+		return err
+	}
 	err = queues(ctx, pool, c.Adapter, func(_ fleet.Group, q *ledger.Queue) error {
 		m, err := q.Release(ctx, c.ledger(), actor(), c.Reason)
 		n += m

@@ -119,18 +119,19 @@ func whyDeal(ctx context.Context, pool *pgxpool.Pool, store *tenant.Store, what 
 		if err != nil {
 			return w, err
 		}
-		if len(held) == 0 {
+		if _, unread := whyFetch(ctx, pool, store, what); len(held) == 0 && unread != nil {
 			return w, fmt.Errorf("%q is no tenant, no account (tenant/vendor/name) and no deal: conveyance tenant list, or trace, shows what there is", what)
 		}
-		key = what // parked before it ever was a deal
+		key = what // it waits, and was no deal yet
 	} else if err != nil {
 		return w, err
 	}
 	w = whyOf{What: key, Kind: "deal"}
-	if r, err := event.ParseKey(key); err == nil {
-		y, err := fetch.NewDesk(pool, fetch.Schema, store, time.Now).Why(ctx, r)
-		if err == nil && y.State != fetch.StateClean {
-			w.add("%s", y.Sentence)
+	y, err := whyFetch(ctx, pool, store, key)
+	if err == nil && y.State != fetch.StateClean {
+		w.add("%s", y.Sentence)
+		if y.State == fetch.StateParked {
+			w.add("Release it by: conveyance held release --adapter fetch --key '%s'.", key)
 		}
 	}
 	if w.Held, err = heldLines(ctx, pool, ledger.Filter{Key: key}); err != nil {
@@ -139,6 +140,15 @@ func whyDeal(ctx context.Context, pool *pgxpool.Pool, store *tenant.Store, what 
 	w.tell()
 	w.orNothing("Deal %s waits for nothing: conveyance trace shows what became of it.", key)
 	return w, nil
+}
+
+// whyFetch is what a record waits for before it is read; an error where nobody asked for it.
+func whyFetch(ctx context.Context, pool *pgxpool.Pool, store *tenant.Store, key string) (fetch.Why, error) {
+	r, err := event.ParseKey(key)
+	if err != nil {
+		return fetch.Why{}, err
+	}
+	return fetch.NewDesk(pool, fetch.Schema, store, time.Now).Why(ctx, r)
 }
 
 func heldLines(ctx context.Context, pool *pgxpool.Pool, f ledger.Filter) (lines []heldLine, err error) {

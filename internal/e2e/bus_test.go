@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -35,6 +36,7 @@ type bus struct {
 	dir  string
 	cmd  *exec.Cmd
 	pool *pgxpool.Pool
+	errs said
 	info struct {
 		Kafka       string `json:"kafka"`
 		Registry    string `json:"registry"`
@@ -42,6 +44,24 @@ type bus struct {
 		Sandbox     string `json:"sandbox"`
 		TopicPrefix string `json:"topic_prefix"`
 	}
+}
+
+// said is what up tells a person.
+type said struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (s *said) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.text.Write(p)
+}
+
+func (b *bus) said() string {
+	b.errs.mu.Lock()
+	defer b.errs.mu.Unlock()
+	return b.errs.text.String()
 }
 
 // environment of every stage: an unknown outcome is settled after 4 s, so that many kills end soon.
@@ -68,14 +88,13 @@ func (b *bus) run(url string) {
 	b.cmd = exec.Command(b.exe, "up", "--dir", b.dir, "--ports", "auto", "--no-story", "--json",
 		"--postgres", url, "--time-scale", "10", "--poll-every", "200ms", "--log-level", "warn")
 	b.cmd.Env = append(os.Environ(), quick...)
-	var errs bytes.Buffer
-	b.cmd.Stderr = &errs
+	b.cmd.Stderr = &b.errs
 	stdout, err := b.cmd.StdoutPipe()
 	require.NoError(b.t, err)
 	require.NoError(b.t, b.cmd.Start())
 	b.t.Cleanup(func() { b.stop(syscall.SIGTERM) })
 	line, err := bufio.NewReader(stdout).ReadBytes('\n')
-	require.NoError(b.t, err, "up said: %s", errs.String())
+	require.NoError(b.t, err, "up said: %s", b.said())
 	require.NoError(b.t, json.Unmarshal(line, &b.info))
 }
 
