@@ -157,8 +157,8 @@ func TestParkedDealIsFoundExplainedAndDropped(t *testing.T) {
 
 func first(code int, _, _ string) int { return code }
 
+// Not parallel: other tests apply up's own files, which would mend the stage before it is looked at.
 func TestCheckFindsAStageThatTheCRMDoesNotHave(t *testing.T) {
-	t.Parallel()
 	b := running(t)
 	folder := filepath.Join(b.dir, "tenants")
 	file := filepath.Join(folder, "redrock.yaml")
@@ -177,8 +177,8 @@ func TestCheckFindsAStageThatTheCRMDoesNotHave(t *testing.T) {
 	require.Contains(t, out, "Closd")
 }
 
+// Not parallel: what others wait for must not be paused.
 func TestPauseAndResumeAreSeen(t *testing.T) {
-	t.Parallel()
 	b := running(t)
 	must(t, "tenant", "pause", "lakeshore/skyslope/main", "--dir", b.dir)
 	require.Contains(t, must(t, "tenant", "list", "--dir", b.dir), "paused")
