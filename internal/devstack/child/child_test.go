@@ -65,3 +65,19 @@ func TestStopKillsWhatDoesNotListen(t *testing.T) {
 	<-p.Done()
 	require.Error(t, p.Err())
 }
+
+func TestChildIsHeardOnItsOwnDescriptorBesideItsLog(t *testing.T) {
+	t.Parallel()
+	heard := make(chan string, 2)
+	log := filepath.Join(t.TempDir(), "log")
+	p, err := child.Start(child.Spec{
+		Path: "/bin/sh", Args: []string{"-c", "echo for the log; echo the disk is full >&" + strconv.Itoa(child.SayFD)},
+		Log: log, Say: func(line string) { heard <- line },
+	})
+	require.NoError(t, err)
+	<-p.Done()
+	require.Equal(t, "the disk is full", <-heard)
+	text, err := os.ReadFile(log)
+	require.NoError(t, err)
+	require.Equal(t, "for the log\n", string(text))
+}
