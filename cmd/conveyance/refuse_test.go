@@ -77,9 +77,9 @@ func TestUpSaysWhichPortIsInUse(t *testing.T) {
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = l.Close() })
 	taken := strconv.Itoa(l.Addr().(*net.TCPAddr).Port)
-	require.NoError(t, os.WriteFile(filepath.Join(dir, "ports.json"), []byte(`{"Registry":`+taken+`}`), 0o600))
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "ports.json"), []byte(`{"Kafka":`+taken+`}`), 0o600))
 	require.Contains(t, refused(t, "up", "--ports", "auto", "--dir", dir),
-		"port "+taken+", which is for the registry, is in use: stop what holds it, or begin anew with --fresh")
+		"port "+taken+", which is for Kafka, is in use: stop what holds it, or begin anew with --fresh")
 }
 
 func TestUpStaysOutOfAFolderThatAnotherHolds(t *testing.T) {
