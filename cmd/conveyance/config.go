@@ -35,12 +35,7 @@ func (configCmd) Run(g *globals) error {
 		{"log-level", "CONVEYANCE_LOG_LEVEL", g.LogLevel},
 	}
 	if g.JSON {
-		for _, s := range settings {
-			if err := g.print(s, nil); err != nil {
-				return err
-			}
-		}
-		return nil
+		return printLines(g, settings)
 	}
 	return table(g.out, func(w *tabwriter.Writer) {
 		for _, s := range settings {

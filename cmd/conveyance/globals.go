@@ -177,6 +177,16 @@ func inMillis(quoted []byte) []byte {
 	return []byte(at.UTC().Format(`"2006-01-02T15:04:05.000Z07:00"`))
 }
 
+// printLines writes a listing as --json asks: one object per line.
+func printLines[T any](g *globals, all []T) error {
+	for _, v := range all {
+		if err := g.print(v, nil); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // topicTable is every topic of the vendors and destinations that this build has.
 func (g *globals) topicTable(partitions int) []topic.Topic {
 	return topic.Table(partitions, vendorNames()...)

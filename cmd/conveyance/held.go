@@ -100,12 +100,7 @@ func (c *heldListCmd) Run(ctx context.Context, g *globals) error {
 		return err
 	}
 	if g.JSON {
-		for _, l := range lines {
-			if err := g.print(l, nil); err != nil {
-				return err
-			}
-		}
-		return nil
+		return printLines(g, lines)
 	}
 	if len(lines) == 0 {
 		_, _ = fmt.Fprintln(g.out, "nothing is held")

@@ -71,12 +71,7 @@ func (schemaRegisterCmd) Run(ctx context.Context, g *globals) error {
 		return g.away(err, "the registry", "--registry")
 	}
 	if g.JSON {
-		for _, d := range done {
-			if err := g.print(d, nil); err != nil {
-				return err
-			}
-		}
-		return nil
+		return printLines(g, done)
 	}
 	return table(g.out, func(w *tabwriter.Writer) {
 		for _, d := range done {
@@ -115,12 +110,7 @@ func (schemaListCmd) Run(ctx context.Context, g *globals) error {
 		return g.away(err, "the registry", "--registry")
 	}
 	if g.JSON {
-		for _, l := range all {
-			if err := g.print(l, nil); err != nil {
-				return err
-			}
-		}
-		return nil
+		return printLines(g, all)
 	}
 	return table(g.out, func(w *tabwriter.Writer) {
 		_, _ = fmt.Fprintln(w, "SUBJECT\tVERSIONS\tTHIS BUILD\tID\tCOMPATIBILITY")

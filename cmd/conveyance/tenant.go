@@ -380,12 +380,7 @@ func (tenantListCmd) Run(ctx context.Context, g *globals) error {
 		}
 	}
 	if g.JSON {
-		for _, l := range lines {
-			if err := g.print(l, nil); err != nil {
-				return err
-			}
-		}
-		return nil
+		return printLines(g, lines)
 	}
 	return table(g.out, func(w *tabwriter.Writer) {
 		_, _ = fmt.Fprintln(w, "TENANT\tNAME\tACCOUNT\tEXTERNAL ID\tSTATE")

@@ -118,12 +118,7 @@ func (topicsListCmd) Run(ctx context.Context, g *globals) error {
 			return err
 		}
 		if g.JSON {
-			for _, i := range all {
-				if err := g.print(i, nil); err != nil {
-					return err
-				}
-			}
-			return nil
+			return printLines(g, all)
 		}
 		return table(g.out, func(w *tabwriter.Writer) {
 			_, _ = fmt.Fprintln(w, "TOPIC\tPARTITIONS\tRECORDS\tBYTES\tKEPT\tCLEANUP")

@@ -63,12 +63,7 @@ func (c *traceCmd) Run(ctx context.Context, g *globals) error {
 		return err
 	}
 	if g.JSON {
-		for _, l := range lines {
-			if err := g.print(l, nil); err != nil {
-				return err
-			}
-		}
-		return nil
+		return printLines(g, lines)
 	}
 	_, _ = fmt.Fprintln(g.out, key)
 	return table(g.out, func(w *tabwriter.Writer) {

@@ -2,8 +2,6 @@ package stream
 
 import (
 	"context"
-	"crypto/rand"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"slices"
@@ -18,6 +16,7 @@ import (
 	"conveyance/avro/event"
 	"conveyance/avro/topic"
 	"conveyance/avro/wire"
+	"conveyance/internal/observe"
 	"conveyance/internal/verdict"
 )
 
@@ -160,9 +159,7 @@ func traceOf(in *Record) string {
 			}
 		}
 	}
-	var b [24]byte
-	_, _ = rand.Read(b[:]) // never fails
-	return "00-" + hex.EncodeToString(b[:16]) + "-" + hex.EncodeToString(b[16:]) + "-01"
+	return observe.NewTrace().String()
 }
 
 // chunks produces records of batches. The client flushes by hand: nothing of a chunk is sent before
