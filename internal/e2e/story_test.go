@@ -93,6 +93,12 @@ func TestStoryUnderKillsAndZombiesEndsAsTruthSays(t *testing.T) {
 	t.Logf("%s after %d kills and %d zombies of seed %d", v, kills, zombies, s.seed)
 	require.True(t, v.Clean(), "%s", findings(v))
 	require.NotZero(t, v.Effects)
+
+	again := b.past(t.Context())
+	require.NotZero(t, again)
+	v = b.settle(t.Context(), patience)
+	t.Logf("%s after %d old records came again to empty ledgers", v, again)
+	require.True(t, v.Clean(), "%s", findings(v))
 }
 
 // weather is what vendors do on a bad day: answers that come after the time-out, broken connections,
