@@ -34,7 +34,7 @@ func (e *embedded) id(_ context.Context, subject, text string) (uint32, error) {
 
 func (e *embedded) text(_ context.Context, id uint32) (string, error) {
 	if id == 0 || int(id) > len(e.texts) {
-		return "", fmt.Errorf("%w: no embedded schema has id %d", ErrPoison, id)
+		return "", fmt.Errorf("%w: %w: no embedded schema has id %d", ErrPoison, ErrUnknownSchema, id)
 	}
 	return e.texts[id-1], nil
 }

@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -24,9 +25,6 @@ const (
 	downPause = 2 * time.Second
 	// deniedPause is how often an id that the registry denies is asked for again at most.
 	deniedPause = time.Second
-	// deniedGrace is how long a denied id may be the lag of a registry's follower. After that the
-	// record is poison.
-	deniedGrace = 60 * time.Second
 )
 
 // remote is the registry as a source, with the cache file behind it. The registry's answer always
@@ -35,6 +33,7 @@ type remote struct {
 	client *sr.Client
 	cache  *cache
 	now    func() time.Time
+	grace  time.Duration
 	flight singleflight.Group
 
 	mu        sync.Mutex
@@ -50,7 +49,7 @@ func newRemote(cfg Config) (*remote, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &remote{client: client, now: cfg.Now, denials: map[uint32]denial{}}
+	r := &remote{client: client, now: cfg.Now, grace: cmp.Or(cfg.Grace, GraceDefault), denials: map[uint32]denial{}}
 	if r.now == nil {
 		r.now = time.Now
 	}
@@ -169,10 +168,11 @@ func (r *remote) denied(id uint32, fresh bool) error {
 		d.last = now
 		r.denials[id] = d
 	}
-	if now.Sub(d.first) < deniedGrace {
-		return fmt.Errorf("%w: it does not know schema %d yet", ErrUnavailable, id)
+	if now.Sub(d.first) < r.grace {
+		return fmt.Errorf("%w: %w: the registry does not know schema %d yet", ErrUnavailable, ErrUnknownSchema, id)
 	}
-	return fmt.Errorf("%w: the registry has denied schema %d for %s", ErrPoison, id, deniedGrace)
+	return fmt.Errorf("%w: %w: the registry has denied schema %d for %s: "+
+		"once it holds it, conveyance held release goes on", ErrPoison, ErrUnknownSchema, id, r.grace)
 }
 
 func isCode(err error, want *sr.Error) bool {

@@ -143,7 +143,7 @@ func TestUnknownIDIsALaggingFollowerForAMinuteThenPoison(t *testing.T) {
 	asked := r.calls.Load()
 	require.ErrorIs(t, decode(), ErrUnavailable)
 	require.Equal(t, asked, r.calls.Load(), "not asked again within a second")
-	r.pass(deniedGrace - time.Millisecond)
+	r.pass(GraceDefault - time.Millisecond)
 	require.ErrorIs(t, decode(), ErrUnavailable)
 	require.Greater(t, r.calls.Load(), asked)
 	r.pass(deniedPause)
@@ -176,14 +176,14 @@ func TestAnOutageIsNoDenial(t *testing.T) {
 	} {
 		r.answer(answer.status, answer.body)
 		for range 3 {
-			r.pass(deniedGrace + time.Second)
+			r.pass(GraceDefault + time.Second)
 			require.ErrorIs(t, decode(), ErrUnavailable, answer.body)
 		}
 	}
 	r.before.Store(nil)
 	r.pass(downPause)
 	require.ErrorIs(t, decode(), ErrUnavailable, "the first denial starts the minute")
-	r.pass(deniedGrace)
+	r.pass(GraceDefault)
 	require.ErrorIs(t, decode(), ErrPoison)
 }
 

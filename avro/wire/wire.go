@@ -15,14 +15,22 @@ import (
 	"conveyance/avro/schema"
 )
 
-// The classes of errors. Each error of Decode matches one of the first three, or is the context's;
-// each error of AppendEncode matches ErrUnavailable or ErrUnencodable, or is the context's.
+// GraceDefault is above the lag of any follower of a registry, and within the time in which somebody
+// looks at a partition that stands still.
+const GraceDefault = 60 * time.Second
+
+// The classes of errors. Each error of Decode matches ErrPoison, ErrUnavailable or ErrUnknownType, or
+// is the context's; each error of AppendEncode matches ErrUnavailable or ErrUnencodable, or is the
+// context's.
 var (
 	// ErrPoison: the bytes can never be read (bad frame, bytes that do not match their schema, an
 	// id that the registry keeps denying). The record parks.
 	ErrPoison = errors.New("undecodable message")
 	// ErrUnavailable: the registry does not answer, or does not know the id yet. The partition stalls.
 	ErrUnavailable = errors.New("schema registry unavailable")
+	// ErrUnknownSchema: the registry denies the frame's id. It comes with ErrUnavailable while that may
+	// be the lag of a follower, and with ErrPoison after Config.Grace.
+	ErrUnknownSchema = errors.New("unknown schema")
 	// ErrUnknownType: the frame names a schema whose record this build lacks. Skipped, counted.
 	ErrUnknownType = errors.New("unknown event type")
 	// ErrUnencodable: the message breaks a limit or its own schema, so that no reader could take it
@@ -38,7 +46,10 @@ type Config struct {
 	Prefix   string // topic prefix: part of the subject
 	Cache    string // file that keeps known ids over a restart; empty = none
 
-	// Now is the clock that an unknown id's time of grace is measured by. Default time.Now.
+	// Grace is how long an id that the registry denies may be the lag of a follower, from its first
+	// denial on: meanwhile its records stall, then they are poison. Default GraceDefault.
+	Grace time.Duration
+	// Now is the clock that Grace is measured by. Default time.Now.
 	Now func() time.Time
 	// Transport-level options (TLS, auth) are added with the issue that asks for them.
 }

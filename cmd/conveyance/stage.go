@@ -25,11 +25,12 @@ import (
 
 // stageFlags are the settings of every stage.
 type stageFlags struct {
-	Listen        string `env:"CONVEYANCE_LISTEN" help:"Address of /healthz, /readyz and /metrics." default:"127.0.0.1:0"`
-	InstanceID    string `env:"CONVEYANCE_INSTANCE_ID" help:"Static group membership: unique per replica and stable over restarts, for example the pod's name."`
-	SealingKey    string `env:"CONVEYANCE_SEALING_KEY" help:"File of the key that opens the stored credentials." placeholder:"FILE" type:"path"`
-	AllowLoopback bool   `env:"CONVEYANCE_ALLOW_LOOPBACK" help:"Let accounts live on this machine: for simulated vendors."`
-	SchemaCache   string `env:"CONVEYANCE_SCHEMA_CACHE" help:"File that keeps schema ids over a restart, so that the stage starts while the registry is down." placeholder:"FILE" type:"path"`
+	Listen        string        `env:"CONVEYANCE_LISTEN" help:"Address of /healthz, /readyz and /metrics." default:"127.0.0.1:0"`
+	InstanceID    string        `env:"CONVEYANCE_INSTANCE_ID" help:"Static group membership: unique per replica and stable over restarts, for example the pod's name."`
+	SealingKey    string        `env:"CONVEYANCE_SEALING_KEY" help:"File of the key that opens the stored credentials." placeholder:"FILE" type:"path"`
+	AllowLoopback bool          `env:"CONVEYANCE_ALLOW_LOOPBACK" help:"Let accounts live on this machine: for simulated vendors."`
+	SchemaCache   string        `env:"CONVEYANCE_SCHEMA_CACHE" help:"File that keeps schema ids over a restart, so that the stage starts while the registry is down." placeholder:"FILE" type:"path"`
+	SchemaGrace   time.Duration `env:"CONVEYANCE_SCHEMA_GRACE" help:"How long a schema id that the registry denies may be the lag of a follower: meanwhile its partition waits, then its record parks." default:"60s"`
 }
 
 // environs is what a stage works with.
@@ -89,7 +90,9 @@ func openEnvirons(ctx context.Context, g *globals, flags stageFlags, name string
 	if rt.pool, err = postgres.Open(ctx, g.PostgresURL, "conveyance "+name); err != nil {
 		return nil, err
 	}
-	if rt.codec, err = wire.New(wire.Config{Registry: g.RegistryURL, Prefix: g.TopicPrefix, Cache: flags.SchemaCache}); err != nil {
+	if rt.codec, err = wire.New(wire.Config{
+		Registry: g.RegistryURL, Prefix: g.TopicPrefix, Cache: flags.SchemaCache, Grace: flags.SchemaGrace,
+	}); err != nil {
 		return nil, err
 	}
 	var sealer tenant.Sealer

@@ -17,6 +17,16 @@ import (
 // index, and are named by their digest.
 const keyBytesMax = 255
 
+// header is the first header of a name, and whether there is one.
+func header(r *Record, name string) ([]byte, bool) {
+	for _, h := range r.Headers {
+		if h.Key == name {
+			return h.Value, true
+		}
+	}
+	return nil, false
+}
+
 // keyID names a record's key in the tables. A record without a key has an order with nobody.
 func keyID(r *Record) string {
 	switch k := string(r.Key); {

@@ -3,7 +3,6 @@ package stream_test
 import (
 	"fmt"
 	"strconv"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -206,32 +205,51 @@ func TestPublisherSendsInOrderAndAddsHeaders(t *testing.T) {
 	require.EqualValues(t, 2, m.(*event.DealChanged).Origin.Revision)
 }
 
-// An engine that reads what another one wrote carries the trace on.
-func TestTraceIsCarriedOn(t *testing.T) {
+// What follows from a record is a step of its own in the record's trace; a header that is no trace
+// goes no further.
+func TestEachStepOfATraceHasASpanOfItsOwn(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, 1, topic.Deals, topic.Contacts)
-	c := newCopier(w)
-	c.emit = true
-	var seen atomic.Pointer[string]
-	c.on = func(_ *stream.Batch, _ int, r *stream.Record) error {
-		for _, h := range r.Headers {
-			if h.Key == "traceparent" {
-				text := string(h.Value)
-				seen.Store(&text)
+	const trace, span = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
+	for _, one := range []struct{ header, follows string }{
+		{"00-" + trace + "-" + span + "-01", `^00-` + trace + `-[0-9a-f]{16}-01$`},
+		{"00-" + trace + "-" + span + "-00", `^00-` + trace + `-[0-9a-f]{16}-00$`},
+		{"'; DROP TABLE x", `^00-[0-9a-f]{32}-[0-9a-f]{16}-01$`},
+	} {
+		t.Run(one.header, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, 1, topic.Deals, topic.Contacts)
+			c := newCopier(w)
+			c.emit = true
+			r := w.framed(deal("lakeshore", "1", 1), 4, "DealChanged")
+			r.Headers = append(r.Headers, kgo.RecordHeader{Key: "traceparent", Value: []byte(one.header)})
+			w.raw(r)
+			w.batch(c)
+			w.atWatermark(1)
+			seen := map[string]bool{span: true}
+			for _, text := range w.traces(2) {
+				require.Regexp(t, one.follows, text)
+				seen[text[36:52]] = true
 			}
-		}
-		return nil
+			require.Len(t, seen, 3, "one of the record, one of each that follows from it")
+		})
 	}
-	w.publish(deal("lakeshore", "1", 1))
-	w.batch(c)
-	w.atWatermark(1)
+}
+
+// traces are the traceparent headers of the first n records in contacts.v1's one partition.
+func (w *world) traces(n int) (found []string) {
+	w.t.Helper()
 	cl, err := kgo.NewClient(append(w.deps(w.pool).Kafka, kgo.ConsumeTopics(prefix+topic.Contacts),
 		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))...)
-	require.NoError(t, err)
+	require.NoError(w.t, err)
 	defer cl.Close()
-	for _, h := range cl.PollFetches(t.Context()).Records()[0].Headers {
-		if h.Key == "traceparent" {
-			require.Equal(t, *seen.Load(), string(h.Value))
+	for len(found) < n {
+		for _, r := range cl.PollFetches(w.t.Context()).Records() {
+			for _, h := range r.Headers {
+				if h.Key == "traceparent" {
+					found = append(found, string(h.Value))
+				}
+			}
 		}
 	}
+	return found
 }

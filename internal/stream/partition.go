@@ -2,7 +2,6 @@ package stream
 
 import (
 	"context"
-	"errors"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -11,7 +10,6 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 	"go.uber.org/zap"
 
-	"conveyance/avro/wire"
 	"conveyance/internal/ledger"
 	"conveyance/internal/observe"
 	"conveyance/internal/verdict"
@@ -220,36 +218,6 @@ func (p *partition) record(r *kgo.Record) *Record {
 		rec.Headers[i] = Header(h)
 	}
 	return rec
-}
-
-// decode fills in the message, or decides what the record comes to without one. A registry that is
-// away stalls the partition; it returns false where the wait was cut.
-func (p *partition) decode(ctx context.Context, it *item) bool {
-	it.keyID = keyID(it.Record)
-	defer func() { it.tenant = tenantOf(it.Record) }()
-	if it.Value == nil {
-		it.decided = &verdict.Error{Kind: verdict.Skip, Cause: "tombstone"}
-		return true
-	}
-	for n := 1; ; n++ {
-		m, err := p.s.e.deps.Codec.Decode(ctx, it.Value)
-		switch {
-		case err == nil:
-			it.Message = m
-		case errors.Is(err, wire.ErrUnknownType):
-			it.decided = &verdict.Error{Kind: verdict.Skip, Cause: "unknown type", Err: err}
-		case errors.Is(err, wire.ErrPoison):
-			it.decided = &verdict.Error{Kind: verdict.Park, Cause: "undecodable", Err: err}
-		case !p.stalled(ctx, stallRead, n, "registry unavailable", err):
-			return false
-		default:
-			continue
-		}
-		if n > 1 {
-			p.resumed(stallRead)
-		}
-		return true
-	}
 }
 
 // sawToken remembers that the token was seen by a look that began at t.

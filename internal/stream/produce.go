@@ -105,7 +105,7 @@ func headers(in *Record, o Out) []kgo.RecordHeader {
 		add("ce_specversion", "1.0")
 		add("ce_id", a.id)
 		add("ce_source", a.source)
-		add("ce_type", string(o.Message.Type()))
+		add(typeHeader, string(o.Message.Type()))
 		add("ce_time", a.at.UTC().Format(time.RFC3339Nano))
 		add("ce_subject", a.subject)
 		add("content-type", "application/avro")
@@ -150,12 +150,13 @@ func attributesOf(o Out) attributes {
 
 const traceHeader = "traceparent"
 
-// traceOf carries the input's trace on, or begins one.
+// traceOf is a step of its own in the input's trace, or begins one where there is none that can be
+// read.
 func traceOf(in *Record) string {
 	if in != nil {
-		for _, h := range in.Headers {
-			if h.Key == traceHeader {
-				return string(h.Value)
+		if parent, ok := header(in, traceHeader); ok {
+			if t, ok := observe.ParseTrace(string(parent)); ok {
+				return t.Child().String()
 			}
 		}
 	}
