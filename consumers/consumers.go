@@ -12,6 +12,7 @@ import (
 
 	"conveyance/avro/event"
 	"conveyance/internal/ledger"
+	"conveyance/internal/stream"
 	"conveyance/internal/tenant"
 )
 
@@ -34,6 +35,7 @@ type Placed struct {
 	Topic     string    // without prefix
 	Partition int32
 	Offset    int64
+	Headers   []stream.Header
 }
 
 // Projection writes a batch into tables of its own schema, in the transaction that moves the offset

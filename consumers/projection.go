@@ -41,7 +41,7 @@ func (p *projector) Handle(_ context.Context, b *stream.Batch) error {
 		}
 		rows = append(rows, ledger.Row{EID: id, Topic: r.Topic, Partition: r.Partition, Offset: r.Offset})
 		placed = append(placed, Placed{
-			Message: r.Message, Time: r.Time, Topic: r.Topic, Partition: r.Partition, Offset: r.Offset,
+			Message: r.Message, Time: r.Time, Topic: r.Topic, Partition: r.Partition, Offset: r.Offset, Headers: r.Headers,
 		})
 	}
 	if len(rows) == 0 {

@@ -107,7 +107,9 @@ func TestReadyLineIsUpJSONAndTheStoryFollows(t *testing.T) {
 		}
 		steps[l["step"]] = true
 	}
-	require.True(t, steps["fact"] && steps["meaning"] && steps["effect"], "%v", steps)
+	for _, step := range []string{"hint", "fact", "meaning", "effect"} {
+		require.True(t, steps[step], "%s in %v", step, steps)
+	}
 	info, err := os.Stat(filepath.Join(b.dir, "up.json"))
 	require.NoError(t, err)
 	require.Equal(t, fs.FileMode(0o600), info.Mode().Perm())

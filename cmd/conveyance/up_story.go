@@ -40,7 +40,7 @@ type storyLine struct {
 	Deal   string    `json:"deal"`
 	Step   string    `json:"step"`
 	Line   string    `json:"line"`
-	MS     int64     `json:"ms"` // since the deal's fact was read
+	MS     int64     `json:"ms"` // since the deal's latest hint
 }
 
 // teller follows the timeline and the ledgers.
@@ -50,7 +50,7 @@ type teller struct {
 	color   bool
 	last    int64
 	waiting []storyLine             // steps that are not told yet: earlier ones may still come
-	facts   map[string]time.Time    // when a deal's latest fact was read
+	hints   map[string]time.Time    // when a deal's latest hint came
 	events  map[uuid.UUID]storyLine // events whose effects are awaited
 	order   []uuid.UUID             // of events, the oldest first
 	told    map[uuid.UUID][]string  // effects of events that were told
@@ -65,7 +65,7 @@ func (s *stack) tell(ctx context.Context) error {
 	var err error
 	t := &teller{
 		g: s.g, pool: s.pool, color: !s.g.JSON && isTerminal(s.g.out),
-		facts: map[string]time.Time{}, events: map[uuid.UUID]storyLine{}, told: map[uuid.UUID][]string{},
+		hints: map[string]time.Time{}, events: map[uuid.UUID]storyLine{}, told: map[uuid.UUID][]string{},
 	}
 	if t.last, err = timeline.Last(ctx, t.pool, timelineSchema); err != nil {
 		return err
@@ -184,11 +184,11 @@ var (
 )
 
 func (t *teller) say(l storyLine) error {
-	if l.Step == "fact" {
-		t.facts[l.Deal] = l.At
+	if l.Step == timeline.Hint {
+		t.hints[l.Deal] = l.At
 	}
 	since := ""
-	if at, ok := t.facts[l.Deal]; ok && l.Step != "fact" {
+	if at, ok := t.hints[l.Deal]; ok && l.Step != timeline.Hint {
 		l.MS = max(0, l.At.Sub(at).Milliseconds())
 		since = fmt.Sprintf("+%d ms", l.MS)
 	}

@@ -30,7 +30,7 @@ INSERT INTO {schema}.entry (tenant, deal_key, at, kind, topic, part, pos, event_
 SELECT *
   FROM unnest($1::text[], $2::text[], $3::timestamptz[], $4::text[], $5::text[], $6::int[], $7::bigint[],
               $8::uuid[], $9::bigint[], $10::text[])
-    ON CONFLICT (topic, part, pos) DO NOTHING`
+    ON CONFLICT (topic, part, pos, kind) DO NOTHING`
 
 	// By the primary key; a deal that is there stays as it is.
 	sqlDeals = `

@@ -73,13 +73,17 @@ func New(schema string) *Timeline {
 	}
 }
 
-// Project writes an entry per record, in one round trip. Entries of several partitions become
+// Project writes an entry per record, and before that of a fact one of the hint that led to it, in
+// one round trip. Entries of several partitions become
 // visible one transaction after the other, in the order of their ids: each holds a lock from here
 // to its commit, which is the next thing that its owner does.
 func (t *Timeline) Project(ctx context.Context, tx pgx.Tx, batch []consumers.Placed) error {
 	var c columns
 	for _, p := range batch {
 		if e, ok := entry(p); ok {
+			if h, ok := hintOf(p, e); ok {
+				c.add(h)
+			}
 			c.add(e)
 		}
 	}
@@ -118,6 +122,27 @@ func entry(p consumers.Placed) (Entry, bool) {
 		return e, false
 	}
 	return e, true
+}
+
+// hintOf is the hint that led to a fact, as the record's headers tell it; false where they do not.
+func hintOf(p consumers.Placed, fact Entry) (Entry, bool) {
+	m, ok := p.Message.(*event.VendorSnapshot)
+	if !ok {
+		return Entry{}, false
+	}
+	e, by := fact, ""
+	for _, h := range p.Headers {
+		switch h.Key {
+		case event.HeaderHintBy:
+			by = string(h.Value)
+		case event.HeaderHintTime:
+			at, err := time.Parse(time.RFC3339Nano, string(h.Value))
+			e.At, ok = at, err == nil && !at.IsZero()
+		}
+	}
+	e.Kind, e.Version = Hint, 0
+	e.Line = fmt.Sprintf("%s %s may have changed: %s", m.Resource.Vendor, m.Resource.Kind, word(by))
+	return e, ok && by != ""
 }
 
 // columns are entries as Postgres takes them, one array each.

@@ -15,6 +15,7 @@ import (
 	"conveyance/consumers/consumerstest"
 	"conveyance/consumers/timeline"
 	"conveyance/internal/postgres"
+	"conveyance/internal/stream"
 	"conveyance/internal/testkit"
 )
 
@@ -39,6 +40,9 @@ func story(deals int) []consumers.Placed {
 		consumers.Placed{Topic: "snapshots.skyslope.v1", Partition: 2, Offset: 9, Message: &event.VendorSnapshot{
 			Resource: r, Version: 1_772_463_600_000, Token: 7, ReadAt: consumerstest.Start.Add(2*time.Hour + time.Minute),
 			Parts: []event.Part{{Name: "sale", Body: []byte(`{"saleGuid":"100"}`)}},
+		}, Headers: []stream.Header{
+			{Key: event.HeaderHintBy, Value: []byte("poll")},
+			{Key: event.HeaderHintTime, Value: []byte("2026-03-02T17:00:59.5Z")},
 		}},
 		consumers.Placed{Topic: "snapshots.skyslope.v1", Partition: 2, Offset: 10, Message: &event.VendorSnapshot{
 			Resource: r, Token: 9, ReadAt: consumerstest.Start.Add(4 * time.Hour), Gone: true,
@@ -151,7 +155,7 @@ func TestFollowerMissesNoEntryOfASlowerTransaction(t *testing.T) {
 	require.NoError(t, <-done)
 	seen, err = timeline.Since(t.Context(), pool, schema, 0)
 	require.NoError(t, err)
-	require.Len(t, seen, len(records))
+	require.Len(t, seen, len(records)+1, "and a hint")
 	require.Equal(t, records[0].Offset, seen[0].Offset)
 	last, err := timeline.Last(t.Context(), pool, schema)
 	require.NoError(t, err)

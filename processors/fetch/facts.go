@@ -167,3 +167,11 @@ func snapshotBytes(s *event.VendorSnapshot) int {
 func out(s *event.VendorSnapshot) stream.Out {
 	return stream.Out{Topic: topic.Snapshots(s.Resource.Vendor), Key: []byte(s.Resource.Key()), Message: s}
 }
+
+// hinted says beside a snapshot what led to it.
+func hinted(o stream.Out, by string, at time.Time) stream.Out {
+	o.Headers = append(o.Headers,
+		stream.Header{Key: event.HeaderHintBy, Value: []byte(by)},
+		stream.Header{Key: event.HeaderHintTime, Value: at.UTC().AppendFormat(nil, time.RFC3339Nano)})
+	return o
+}

@@ -51,7 +51,7 @@ func (in *intake) Handle(ctx context.Context, b *stream.Batch) error {
 	}
 	hints = append(hints, more...)
 	for _, s := range begun {
-		b.Emit(recordOf(s, facts), out(s))
+		b.Emit(recordOf(s, facts), hinted(out(s), "webhook", s.ReadAt))
 	}
 	b.Commit(func(ctx context.Context, tx pgx.Tx) error {
 		if err := in.f.store.finish(ctx, tx, begun); err != nil {

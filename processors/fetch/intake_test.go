@@ -60,6 +60,7 @@ func TestRecordInADeliveryIsEmittedWithATokenAndHeld(t *testing.T) {
 	require.Positive(t, s.Token)
 	require.Equal(t, "live", s.Lane)
 	require.Equal(t, d.Message.(*event.WebhookReceived).ReceivedAt, s.ReadAt)
+	require.Equal(t, hinted(stream.Out{}, "webhook", s.ReadAt).Headers, outs[0].Headers)
 	require.Equal(t, StateClean, b.why(t, sale("1")).State)
 	require.EqualValues(t, 5, b.why(t, sale("1")).Version)
 	require.Equal(t, StateDue, b.why(t, sale("2")).State)

@@ -3,6 +3,7 @@ package fetch
 import (
 	"strconv"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -27,6 +28,8 @@ func TestSnapshotIsInKafkaWhenTheRowIsClean(t *testing.T) {
 	b.publish = p
 	b.vendor.set(sale("1"), state{version: 7, body: "a"})
 	b.hint(t, sale("1"))
+	asked := b.clock.now()
+	b.clock.pass(time.Second)
 	b.workers(t)
 	b.eventually(t, func() bool { return b.why(t, sale("1")).State == StateClean })
 
@@ -45,6 +48,9 @@ func TestSnapshotIsInKafkaWhenTheRowIsClean(t *testing.T) {
 	require.EqualValues(t, 7, s.Version)
 	require.Equal(t, "a", string(s.Parts[0].Body))
 	require.Contains(t, r.Headers, kgo.RecordHeader{Key: "ce_id", Value: []byte(strconv.FormatInt(s.Token, 10))})
+	for _, h := range hinted(stream.Out{}, "test", asked).Headers {
+		require.Contains(t, r.Headers, kgo.RecordHeader(h))
+	}
 }
 
 func TestLargestSnapshotFitsItsTopic(t *testing.T) {

@@ -115,7 +115,7 @@ UPDATE {schema}.resource r
   FROM pick
  WHERE r.key = pick.key
 RETURNING r.key, r.tenant, r.vendor, r.account, r.kind, r.id, r.started, pick.unfinished, r.hints, r.wanted, r.lane,
-          r.attempts, r.asked, r.version, r.digest, r.gone`
+          r.attempts, r.asked, r.version, r.digest, r.gone, r.hinted_by, COALESCE(r.dirty_since, $4)`
 
 	// By primary key. protocol.md 20: only where no fetch started since. $3: the answer is what is held
 	// from now on. $8: nothing is left unfinished. $9: the duty is done, unless a hint came since the

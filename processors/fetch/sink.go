@@ -101,7 +101,7 @@ func (s *sink) publish(ctx context.Context, in *incoming) error {
 	}
 	outs := make([]stream.Out, len(in.begun))
 	for i, b := range in.begun {
-		outs[i] = out(b)
+		outs[i] = hinted(out(b), "poll", b.ReadAt)
 	}
 	err := s.f.publish.Publish(ctx, outs...)
 	if err == nil {

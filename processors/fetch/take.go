@@ -55,6 +55,8 @@ type job struct {
 	attempts   int
 	asked      int
 	held       held
+	hintedBy   string    // what the last hint came from
+	hintedAt   time.Time // when the first one came
 	taken      time.Time
 }
 
@@ -82,7 +84,7 @@ func (s store) take(ctx context.Context, shares []share, now time.Time, lease ti
 		var key string
 		err := r.Scan(&key, &j.resource.Tenant, &j.resource.Vendor, &j.resource.Account, &j.resource.Kind, &j.resource.ID,
 			&j.token, &j.unfinished, &j.hints, &j.wanted, &j.lane,
-			&j.attempts, &j.asked, &j.held.version, &j.held.digest, &j.held.gone)
+			&j.attempts, &j.asked, &j.held.version, &j.held.digest, &j.held.gone, &j.hintedBy, &j.hintedAt)
 		return j, err
 	})
 	if err != nil {

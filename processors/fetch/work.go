@@ -95,7 +95,7 @@ func (f *Fetch) pass(ctx context.Context, j job, snap *event.VendorSnapshot) end
 	}
 	send, cancel := context.WithTimeout(ctx, publishTimeout)
 	defer cancel()
-	if err := f.publish.Publish(send, out(snap)); err != nil {
+	if err := f.publish.Publish(send, hinted(out(snap), j.hintedBy, j.hintedAt)); err != nil {
 		if interrupted(ctx) {
 			err = errShutdown
 		}

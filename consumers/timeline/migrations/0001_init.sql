@@ -12,7 +12,7 @@ CREATE TABLE {schema}.entry (
   event_id  uuid,
   version   bigint NOT NULL,
   line      text NOT NULL,
-  UNIQUE (topic, part, pos)
+  UNIQUE (topic, part, pos, kind)
 );
 CREATE INDEX ON {schema}.entry (deal_key, at, id);
 COMMENT ON TABLE  {schema}.entry IS 'What happened to a deal, step by step. Holds no personal data.';
@@ -21,7 +21,7 @@ COMMENT ON COLUMN {schema}.entry.tenant IS 'The brokerage.';
 COMMENT ON COLUMN {schema}.entry.deal_key IS 'The deal: the key of its first record. A record that is tied to no deal stands under its own key; a delivery under none.';
 COMMENT ON COLUMN {schema}.entry.at IS 'When the delivery came, the read began, the event was made; on the bus''s clock.';
 COMMENT ON COLUMN {schema}.entry.kind IS 'hint, fact or meaning. Effects stand in the ledgers of their adapters.';
-COMMENT ON COLUMN {schema}.entry.topic IS 'Topic of the record, without prefix.';
+COMMENT ON COLUMN {schema}.entry.topic IS 'Topic of the record, without prefix; of a hint that is no record of its own, that of the fact to which it led.';
 COMMENT ON COLUMN {schema}.entry.part IS 'Partition of the record.';
 COMMENT ON COLUMN {schema}.entry.pos IS 'Offset of the record.';
 COMMENT ON COLUMN {schema}.entry.event_id IS 'Id of the event; null for hints and facts.';
