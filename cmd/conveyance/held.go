@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"os/user"
@@ -187,7 +186,7 @@ Example: conveyance held release --tenant lakeshore --cause "contract broken"`
 // Run releases.
 func (c *heldReleaseCmd) Run(ctx context.Context, g *globals) error {
 	if c.heldFilter == (heldFilter{}) && !c.All {
-		return errors.New("say what to release by --adapter, --tenant, --cause or --key, or give --all")
+		return errUsage("say what to release by --adapter, --tenant, --cause or --key, or give --all")
 	}
 	pool, err := g.open(ctx, "held")
 	if err != nil {

@@ -52,6 +52,7 @@ func TestWrongUsageIsExitCodeTwoAndSaysWhereToLook(t *testing.T) {
 	t.Parallel()
 	for _, line := range []string{
 		"", "nonsense", "up --ports some", "why", "held drop", "status --fial", "tenant apply", "demo", "up --seed seven",
+		"held release", "adapter books", "adapter warehouse --from soon",
 	} {
 		code, out, errs := call(t, strings.Fields(line)...)
 		require.Equal(t, exitUsage, code, "%q: %s%s", line, out, errs)

@@ -27,6 +27,11 @@ const (
 // errFound makes a command exit with exitFound; what was found is already printed.
 var errFound = errors.New("found something")
 
+// errUsage is a command line that parses and says too little, or something that is not there.
+type errUsage string
+
+func (e errUsage) Error() string { return string(e) }
+
 // cli is every command, in the order of the data and then of the day.
 type cli struct {
 	globals
@@ -116,8 +121,11 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		return 0
 	case errors.Is(err, errFound):
 		return exitFound
-	default:
-		_, _ = fmt.Fprintln(stderr, "conveyance:", err)
-		return exitFailed
 	}
+	_, _ = fmt.Fprintln(stderr, "conveyance:", err)
+	if _, usage := errors.AsType[errUsage](err); usage {
+		_, _ = fmt.Fprintf(stderr, "see: conveyance %s --help\n", k.Command())
+		return exitUsage
+	}
+	return exitFailed
 }

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 )
@@ -69,6 +70,10 @@ func TestJSONOfEveryCommandHasTheKeysThatScriptsRelyOn(t *testing.T) {
 	t.Parallel()
 	b := running(t)
 	deal := b.deal(t)
+	for _, l := range lines(t, must(t, "trace", deal, "--dir", b.dir, "--json")) {
+		require.Regexp(t, `^(snapshots\.skyslope|deals|contacts)\.v1$`, l["topic"], "%v", l)
+		require.True(t, l["kind"] == "hint" || l["version"].(float64) > 0, "%v", l)
+	}
 	for _, s := range shapes {
 		out := must(t, append(b.words(s.line, deal), "--json")...)
 		require.True(t, s.none || out != "", s.line)
@@ -82,6 +87,14 @@ func TestJSONOfEveryCommandHasTheKeysThatScriptsRelyOn(t *testing.T) {
 		}
 		require.NotEmpty(t, must(t, b.words(s.line, deal)...), "%s says something to a person too", s.line)
 	}
+}
+
+func TestTracesExampleIsADealOfTheStory(t *testing.T) {
+	t.Parallel()
+	b := running(t)
+	named, _, _ := strings.Cut(strings.TrimPrefix(traceCmd{}.Help(), "Example: conveyance trace "), "\n")
+	await(t, "the story's first deal", func() bool { return strings.Contains(b.said.String(), named) })
+	require.Contains(t, must(t, "trace", named, "--dir", b.dir), "lakeshore/skyslope/main/sale/"+named)
 }
 
 func TestReadyLineIsUpJSONAndTheStoryFollows(t *testing.T) {
@@ -182,8 +195,15 @@ func TestCheckFindsAStageThatTheCRMDoesNotHave(t *testing.T) {
 // Not parallel: what others wait for must not be paused.
 func TestPauseAndResumeAreSeen(t *testing.T) {
 	b := running(t)
+	before := time.Now()
 	must(t, "tenant", "pause", "lakeshore/skyslope/main", "--dir", b.dir)
 	require.Contains(t, must(t, "tenant", "list", "--dir", b.dir), "paused")
+	shown := lines(t, must(t, "status", "--dir", b.dir, "--json"))[0]["accounts"].([]any)
+	require.Len(t, shown, 1)
+	require.Equal(t, "conveyance tenant resume lakeshore/skyslope/main", shown[0].(map[string]any)["remedy"])
+	since, err := time.Parse(time.RFC3339, shown[0].(map[string]any)["since"].(string))
+	require.NoError(t, err)
+	require.WithinRange(t, since, before.Add(-time.Second), time.Now().Add(time.Second))
 	must(t, "tenant", "resume", "lakeshore/skyslope/main", "--dir", b.dir)
 	require.NotContains(t, must(t, "tenant", "list", "--dir", b.dir), "paused")
 	require.Contains(t, refused(t, "tenant", "pause", "nobody", "--dir", b.dir), "nobody")

@@ -200,7 +200,7 @@ func (c *adapterCmd) start() (stream.Start, error) {
 	}
 	at, err := time.Parse(time.RFC3339, c.From)
 	if err != nil {
-		return stream.Start{}, fmt.Errorf("--from %s: say earliest, latest or a time such as 2026-01-31T00:00:00Z", c.From)
+		return stream.Start{}, errUsage(fmt.Sprintf("--from %s: say earliest, latest or a time such as 2026-01-31T00:00:00Z", c.From))
 	}
 	return stream.Start{At: at}, nil
 }
@@ -211,7 +211,7 @@ func destination(name string) (consumers.Destination, error) {
 			return d, nil
 		}
 	}
-	return consumers.Destination{}, fmt.Errorf("no destination is called %s: there are %s", name, destinationNames())
+	return consumers.Destination{}, errUsage(fmt.Sprintf("no destination is called %s: there are %s", name, destinationNames()))
 }
 
 func destinationNames() string {

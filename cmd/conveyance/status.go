@@ -223,8 +223,10 @@ func accountStates(ctx context.Context, pool *pgxpool.Pool) ([]accountStatus, er
 			switch {
 			case a.Health.Refused:
 				out = append(out, accountStatus{a.Key(), "refused", a.Health.Cause, a.Health.Since, "mend the credential and run conveyance tenant apply; it is tried by itself too"})
-			case a.Paused || t.Paused:
-				out = append(out, accountStatus{a.Key(), "paused", "paused by hand", a.Health.Since, "conveyance tenant resume " + t.ID})
+			case t.Paused:
+				out = append(out, accountStatus{a.Key(), "paused", "brokerage paused by hand", t.PausedAt, "conveyance tenant resume " + t.ID})
+			case a.Paused:
+				out = append(out, accountStatus{a.Key(), "paused", "paused by hand", a.PausedAt, "conveyance tenant resume " + a.Key()})
 			}
 		}
 	}

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -28,9 +27,11 @@ type traceCmd struct {
 }
 
 // Help is shown by trace --help.
-func (traceCmd) Help() string { return "Example: conveyance trace lakeshore/" }
+func (traceCmd) Help() string { return `Example: conveyance trace 94b1d762
 
-// traceLine is one step of a deal, as --json prints it.
+The story that up tells begins with this deal, and shows each one so.` }
+
+// traceLine is one step of a deal, as --json prints it. The place of an effect is that of its event.
 type traceLine struct {
 	At        time.Time `json:"at"`
 	Kind      string    `json:"kind"`
@@ -68,11 +69,7 @@ func (c *traceCmd) Run(ctx context.Context, g *globals) error {
 	_, _ = fmt.Fprintln(g.out, key)
 	return table(g.out, func(w *tabwriter.Writer) {
 		for _, l := range lines {
-			place := l.Topic
-			if l.Kind != "effect" {
-				place += "/" + strconv.Itoa(int(l.Partition)) + "@" + strconv.FormatInt(l.Offset, 10)
-			}
-			_, _ = fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", l.At.Format("15:04:05.000"), l.Kind, l.Line, place)
+			_, _ = fmt.Fprintf(w, "%s\t%s\t%s\t%s/%d@%d\n", l.At.Format("15:04:05.000"), l.Kind, l.Line, l.Topic, l.Partition, l.Offset)
 		}
 	})
 }
@@ -126,12 +123,17 @@ func trace(ctx context.Context, pool *pgxpool.Pool, key string) ([]traceLine, er
 	if err != nil {
 		return nil, err
 	}
-	lines = append(lines, effects...)
+	for _, e := range effects {
+		i := slices.IndexFunc(lines, func(l traceLine) bool { return l.EventID == e.EventID })
+		e.Topic, e.Partition, e.Offset, e.Version = lines[i].Topic, lines[i].Partition, lines[i].Offset, lines[i].Version
+		lines = append(lines, e)
+	}
 	slices.SortStableFunc(lines, func(a, b traceLine) int { return cmp.Compare(a.At.UnixMicro(), b.At.UnixMicro()) })
 	return lines, nil
 }
 
-// effectsOf is what the keyed groups did for events, with the destinations' receipts.
+// effectsOf is what the keyed groups did for events, with the destinations' receipts; trace says where
+// the events are.
 func effectsOf(ctx context.Context, pool *pgxpool.Pool, ids []uuid.UUID) ([]traceLine, error) {
 	groups, err := fleet.New(pool, tenant.Schema).Groups(ctx)
 	if err != nil {
@@ -161,7 +163,7 @@ func effectsOf(ctx context.Context, pool *pgxpool.Pool, ids []uuid.UUID) ([]trac
 			if e.Ref != "" {
 				line += " → " + e.Ref
 			}
-			lines = append(lines, traceLine{At: at.UTC(), Kind: "effect", Topic: gr.Name, EventID: e.EID.String(), Line: line, state: e.State})
+			lines = append(lines, traceLine{At: at.UTC(), Kind: timeline.Effect, EventID: e.EID.String(), Line: line, state: e.State})
 		}
 	}
 	return lines, nil

@@ -44,6 +44,7 @@ func (c *whyCmd) Run(ctx context.Context, g *globals) error {
 	if err != nil {
 		return err
 	}
+	w.Held = append([]heldLine{}, w.Held...) // none is a list, too
 	return g.print(w, func(out io.Writer) { _, _ = fmt.Fprintln(out, strings.Join(w.Sentences, " ")) })
 }
 

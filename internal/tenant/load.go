@@ -61,9 +61,11 @@ func (s *Store) tenantRow(k *known) func(pgx.Rows) error {
 	return func(rows pgx.Rows) error {
 		t := &stored{Tenant: Tenant{Adapters: map[string]Adapter{}}, removed: map[string]Adapter{}}
 		var key []byte
-		if err := rows.Scan(&t.ID, &t.Name, &t.TimeZone, &t.Paused, &key, &t.Version); err != nil {
+		var paused *time.Time
+		if err := rows.Scan(&t.ID, &t.Name, &t.TimeZone, &paused, &key, &t.Version); err != nil {
 			return err
 		}
+		t.Paused, t.PausedAt = pause(paused)
 		t.PseudonymKey = s.open(k, key, pseudonymOf(t.ID))
 		k.tenants[t.ID] = t
 		k.order = append(k.order, t.ID)
@@ -76,14 +78,15 @@ func (s *Store) accountRow(k *known) func(pgx.Rows) error {
 		var (
 			a                       Account
 			sealed, access, refresh []byte
-			expires                 *time.Time
+			expires, paused         *time.Time
 		)
-		err := rows.Scan(&a.Tenant, &a.Vendor, &a.Name, &a.ExternalID, &a.BaseURL, &a.Settings, &a.Paused, &a.CreatedAt,
+		err := rows.Scan(&a.Tenant, &a.Vendor, &a.Name, &a.ExternalID, &a.BaseURL, &a.Settings, &paused, &a.CreatedAt,
 			&a.Health.Refused, &a.Health.Cause, &a.Health.Since, &a.Health.CheckedAt,
 			&sealed, &access, &refresh, &expires)
 		if err != nil {
 			return err
 		}
+		a.Paused, a.PausedAt = pause(paused)
 		a.Settings = canonical(a.Settings)
 		of := credentialOf(a.Key())
 		fields := s.open(k, sealed, of)
@@ -100,6 +103,14 @@ func (s *Store) accountRow(k *known) func(pgx.Rows) error {
 		}
 		return nil
 	}
+}
+
+// pause is whether somebody paused something, and when.
+func pause(at *time.Time) (bool, time.Time) {
+	if at == nil {
+		return false, time.Time{}
+	}
+	return true, at.UTC()
 }
 
 func adapterRow(k *known) func(pgx.Rows) error {

@@ -10,12 +10,12 @@ SELECT n FROM {schema}.tenant_change`
 UPDATE {schema}.tenant_change SET n = n + 1`
 
 	sqlTenants = `
-SELECT id, name, time_zone, paused_at IS NOT NULL, pseudonym_key, version
+SELECT id, name, time_zone, paused_at, pseudonym_key, version
   FROM {schema}.tenant
  ORDER BY id`
 
 	sqlAccounts = `
-SELECT a.tenant, a.vendor, a.name, a.external_id, a.base_url, a.settings, a.paused_at IS NOT NULL, a.created_at,
+SELECT a.tenant, a.vendor, a.name, a.external_id, a.base_url, a.settings, a.paused_at, a.created_at,
        a.refused, a.cause, a.health_since, a.checked_at,
        c.sealed, c.access_token, c.refresh_token, c.expires_at
   FROM {schema}.account a

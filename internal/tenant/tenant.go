@@ -19,6 +19,8 @@ type Tenant struct {
 	ID     string // short, lower case, in keys and paths: lakeshore
 	Name   string // for people
 	Paused bool   // every effect and fetch of the tenant holds
+	// PausedAt is when a person paused it; zero where it is not.
+	PausedAt time.Time
 	// PseudonymKey makes contact keys and claims (event.Pseudonym). Drawn once, never changed.
 	PseudonymKey []byte
 	// TimeZone is the IANA zone in which the tenant's vendors write dates without a zone.
@@ -34,6 +36,7 @@ type Account struct {
 	ExternalID           string // the vendor's id of the account; two accounts never share one
 	BaseURL              string // where the vendor's API is; from the tenant's file, never from a payload
 	Paused               bool
+	PausedAt             time.Time       // when a person paused it; zero where it is not
 	Settings             json.RawMessage // vendor-specific, checked against the vendor's JSON Schema
 	Credential           Credential
 	CreatedAt            time.Time
