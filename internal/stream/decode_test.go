@@ -33,6 +33,7 @@ type registered struct {
 	*srfake.Registry
 	codec *wire.Codec
 	asked atomic.Int64
+	away  atomic.Bool
 	clock atomic.Int64 // seconds
 }
 
@@ -41,10 +42,14 @@ func newRegistered(t *testing.T) *registered {
 	r := &registered{Registry: srfake.NewRegistry()}
 	texts := schema.All()
 	for i, name := range slices.Sorted(maps.Keys(texts)) {
-		r.SeedSchema(name, 1, i+1, sr.Schema{Schema: texts[name]})
+		r.SeedSchema(wire.Subject(prefix, topic.Contacts, event.Type(name)), 1, i+1, sr.Schema{Schema: texts[name]})
 	}
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
 		r.asked.Add(1)
+		if r.away.Load() {
+			http.Error(w, "starting", http.StatusServiceUnavailable)
+			return
+		}
 		r.Handler().ServeHTTP(w, q)
 	}))
 	t.Cleanup(server.Close)

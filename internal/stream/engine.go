@@ -134,11 +134,13 @@ func (e *Engine) Ready() error {
 	e.mu.Lock()
 	s, state := e.sess, e.state
 	e.mu.Unlock()
+	if s != nil {
+		if ill := s.ill.Load(); ill != nil { // a group that is not joined yet may wait for just that
+			return fmt.Errorf("group %s: %s", e.cfg.Group, *ill)
+		}
+	}
 	if state != nil || s == nil {
 		return fmt.Errorf("group %s: %w", e.cfg.Group, state)
-	}
-	if ill := s.ill.Load(); ill != nil {
-		return fmt.Errorf("group %s: %s", e.cfg.Group, *ill)
 	}
 	var stalls []string
 	for _, p := range s.all() {

@@ -1,15 +1,22 @@
 package stream_test
 
 import (
+	"context"
+	"net"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/stretchr/testify/require"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/sr"
 
+	"conveyance/avro/event"
+	"conveyance/avro/schema"
+	"conveyance/avro/topic"
 	"conveyance/avro/wire"
 	"conveyance/internal/ledger"
 	"conveyance/internal/stream"
@@ -53,6 +60,28 @@ func TestKafkaAwayIsSaid(t *testing.T) {
 	w.says(r, "kafka")
 }
 
+func TestKafkaAwayAtStartIsSaidAndWaitedFor(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 1)
+	w.publish(deal("lakeshore", "1", 1))
+	var away atomic.Bool
+	away.Store(true)
+	deps := w.deps(w.pool)
+	deps.Kafka = append(deps.Kafka, kgo.Dialer(func(ctx context.Context, network, host string) (net.Conn, error) {
+		if away.Load() {
+			return nil, syscall.ECONNREFUSED
+		}
+		return (&net.Dialer{}).DialContext(ctx, network, host)
+	}))
+	v := &vendor{class: ledger.ClassD}
+	r := w.run(stream.NewKeyed(w.config(), deps, v))
+	w.says(r, "kafka")
+	away.Store(false)
+	w.atWatermark(1)
+	require.Equal(t, lines("lakeshore/1", 1, 1), v.called())
+	w.eventually("ready", func() bool { return r.Ready() == nil })
+}
+
 // A schema that the registry cannot name yet is nobody's fault: the partition waits, and nothing is
 // parked.
 func TestRegistryAwayStallsThePartition(t *testing.T) {
@@ -67,6 +96,45 @@ func TestRegistryAwayStallsThePartition(t *testing.T) {
 	w.says(r, "deals.v1/0: registry unavailable")
 	require.Zero(t, w.watermark())
 	require.Zero(t, get[int64](w, "SELECT count(*) FROM {schema}.queued_key"))
+}
+
+// Both ends of a batch need the registry: the one that reads, and the one that writes what follows.
+func TestRegistryAwayInTheMiddleIsWaitedFor(t *testing.T) {
+	t.Parallel()
+	for name, emit := range map[string]bool{"a new schema to read": false, "a new schema to write": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w, reg := newWorld(t, 1, topic.Deals, topic.Contacts), newRegistered(t)
+			c, deps := newCopier(w), w.deps(w.pool)
+			deps.Codec = reg.codec
+			c.on = func(b *stream.Batch, i int, r *stream.Record) error {
+				if emit && r.Offset == 1 {
+					b.Emit(i, stream.Out{Topic: topic.Contacts, Key: r.Key, Message: &event.ContactChanged{
+						Contact: event.Contact{ContactKey: "c"},
+					}})
+				}
+				return nil
+			}
+			r := w.run(stream.NewBatch(w.config(), deps, c))
+			w.publish(deal("lakeshore", "1", 1))
+			w.atWatermark(1)
+			reg.away.Store(true)
+			if second := deal("lakeshore", "1", 2); emit {
+				w.publish(second)
+			} else {
+				reg.SeedSchema("newer", 1, unheard, sr.Schema{Schema: schema.All()["DealChanged"]})
+				w.raw(w.framed(second, unheard, "DealChanged"))
+			}
+			w.says(r, "deals.v1/0: registry unavailable")
+			require.EqualValues(t, 1, w.watermark())
+			reg.away.Store(false)
+			reg.pass(time.Minute)
+			w.atWatermark(2)
+			require.Equal(t, []string{"lakeshore/1#1", "lakeshore/1#2"}, w.copied())
+			require.Empty(t, w.queued())
+			w.eventually("ready", func() bool { return r.Ready() == nil })
+		})
+	}
 }
 
 func TestMetricsCountWhatRecordsAndEffectsCameTo(t *testing.T) {
