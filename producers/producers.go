@@ -11,15 +11,11 @@ import (
 
 	"conveyance/avro/event"
 	"conveyance/internal/tenant"
+	"conveyance/internal/vendorhttp"
 )
 
 // Secret is one key that may sign a vendor's webhooks.
-type Secret struct {
-	ID        string // for metrics and logs; never the key
-	Key       []byte
-	NotBefore time.Time
-	NotAfter  time.Time // zero = no end
-}
+type Secret = tenant.WebhookKey
 
 // Webhook takes a vendor's deliveries in.
 type Webhook interface {
@@ -89,9 +85,21 @@ type Signature struct {
 
 // Claim is a piece of evidence that ties a record to a deal, in clear; translate stores its HMAC.
 type Claim struct {
-	Kind  string // deal_id, mls, escrow_no, email, address
-	Value string // normalised
+	Kind  string // a Claim constant, or ClaimField and a name
+	Value string // normalised: PlainClaim, lower-case e-mails, AddressClaim
 }
+
+// The kinds of claims.
+const (
+	ClaimDealID  = "deal_id"   // the transaction system's own id of the deal
+	ClaimMLS     = "mls"       // the listing's number
+	ClaimEscrow  = "escrow_no" // the escrow or title number
+	ClaimEmail   = "email"     // of somebody who buys or sells: agents and officers are in many deals
+	ClaimAddress = "address"   // of the property
+	// ClaimField and a lower-case name, for example "field:deal id", is a field that people filled in:
+	// the account's settings say which of the kinds above it is, if any.
+	ClaimField = "field:"
+)
 
 // The kinds of drift.
 const (
@@ -122,6 +130,31 @@ type Vendor struct {
 	// AccountSchema is the JSON Schema (draft 2020-12) of an account's credential and settings:
 	// {"credential": {...}, "settings": {...}}.
 	AccountSchema []byte
-	// Checker asks the vendor whether an account's credentials and settings work.
+	// Checker asks the vendor whether an account's credentials and settings work, and whether its
+	// webhooks come to us.
 	Checker tenant.Checker
+	// Subscriber makes the vendor send its webhooks to us. Nil where people must do it by hand.
+	Subscriber Subscriber
+	// OAuth says how an account is connected. Nil where its credential is all.
+	OAuth *tenant.OAuth
+	// Answer is how long the vendor may wait for an answer to a webhook. Zero = it has none.
+	Answer time.Duration
+	// Links says that the vendor's records are no deals, and are tied to deals by their claims.
+	Links bool
+}
+
+// Subscriber finds and repairs what makes a vendor send an account's webhooks to a URL.
+type Subscriber interface {
+	// Subscribe makes what is missing and mends what is wrong, and says in a few words each what it
+	// changed; nothing where all is well. It blocks for a few calls; errors carry verdicts.
+	Subscribe(ctx context.Context, a tenant.Account, url string) (changed []string, err error)
+}
+
+// Deps are what vendors' folders work with.
+type Deps struct {
+	// HTTP makes their calls. Nil where only mappers are used.
+	HTTP vendorhttp.Doer
+	// PublicURL is where vendors reach this bus, without a path: https://hooks.example.com. Empty
+	// where nobody asks about webhooks.
+	PublicURL string
 }

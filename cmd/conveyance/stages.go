@@ -20,7 +20,7 @@ import (
 
 // vendors are the register's, with do making their calls; nil where only names and mappers count.
 func vendors(do vendorhttp.Doer) []producers.Vendor {
-	all, err := producerreg.Vendors(producerreg.Deps{HTTP: do})
+	all, err := producerreg.Vendors(producers.Deps{HTTP: do})
 	if err != nil {
 		panic(err) // the register is a constant of the build, and its test walks it
 	}

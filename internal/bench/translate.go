@@ -12,6 +12,7 @@ import (
 	"conveyance/internal/stream"
 	"conveyance/internal/tenant"
 	"conveyance/processors/translate"
+	"conveyance/producers"
 	"conveyance/producers/register"
 )
 
@@ -67,7 +68,7 @@ func translateBench(ctx context.Context, l *lab) (ours, ceiling sample, err erro
 }
 
 func (l *lab) translateOurs(ctx context.Context, in string, n int) (sample, error) {
-	vendors, err := register.Vendors(register.Deps{})
+	vendors, err := register.Vendors(producers.Deps{})
 	if err != nil {
 		return sample{}, err
 	}

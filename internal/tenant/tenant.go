@@ -40,6 +40,9 @@ type Account struct {
 	Settings             json.RawMessage // vendor-specific, checked against the vendor's JSON Schema
 	Credential           Credential
 	CreatedAt            time.Time
+	// WebhookToken is the unguessable end of the path at which the vendor delivers: /in/<vendor>/<token>.
+	// Drawn at the first apply. Empty in a process without the sealing key.
+	WebhookToken string
 	// Health is what the last calls said. A refused account is held until it is mended.
 	Health Health
 }

@@ -41,6 +41,9 @@ type Request struct {
 	Answers []int
 	// Free calls (a login) spend no budget.
 	Free bool
+	// Bearer calls carry the account's access token, from Config.Tokens. One that is refused with 401
+	// is renewed once and the call is made again: a refused call was not carried out.
+	Bearer bool
 }
 
 // Response is an answer with its body, read whole.
@@ -55,6 +58,15 @@ type Doer interface {
 	Do(ctx context.Context, a tenant.Account, r Request) (Response, error)
 }
 
+// Tokens gives access tokens. Both methods may block for a call to the vendor's account server; their
+// errors carry verdicts: an account whose consent has ended is held until it is connected again.
+type Tokens interface {
+	// Token returns a token that is good for at least the next minute.
+	Token(ctx context.Context, a tenant.Account) (string, error)
+	// Renew returns another token than the one that was refused.
+	Renew(ctx context.Context, a tenant.Account, refused string) (string, error)
+}
+
 // Config of a client. One client serves every account of every vendor of a process.
 type Config struct {
 	// AllowLoopback lets accounts live at http or https on this machine, on any port: simulated
@@ -64,6 +76,8 @@ type Config struct {
 	RootCAs *x509.CertPool
 	// Budget is asked before each call that is not free, and learns from each answer. Default: none.
 	Budget budget.Budget
+	// Tokens gives the access tokens of calls with Bearer. Default: they hold the account.
+	Tokens Tokens
 	// Health hears of an account's refusal (each time that a probe is refused) and of its recovery
 	// (once). It may block; the call waits for it. Default: nobody hears.
 	Health func(ctx context.Context, a tenant.Account, refused bool, cause string)

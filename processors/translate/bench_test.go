@@ -26,7 +26,7 @@ import (
 // snapshots and encodes the same events. ratio is ours to bare, in records a second.
 func BenchmarkHandle(b *testing.B) {
 	const records = 500
-	vendor, err := skyslope.New(nil)
+	vendor, err := skyslope.New(producers.Deps{})
 	require.NoError(b, err)
 	tr := onShelf(b, newShelf(), vendor)
 	cases := [][]byte{sale(b, "pending"), sale(b, "closed")}

@@ -5,29 +5,22 @@ package register
 import (
 	"fmt"
 
-	"conveyance/internal/vendorhttp"
 	"conveyance/producers"
 	"conveyance/producers/skyslope"
 )
 
-// Deps are what vendors' folders work with.
-type Deps struct {
-	// HTTP makes their calls. Nil where only mappers are used.
-	HTTP vendorhttp.Doer
-}
-
 // Vendors returns every vendor. Two of one name are an error, as is a line without its parts.
-func Vendors(d Deps) ([]producers.Vendor, error) {
-	return build(d.HTTP,
+func Vendors(d producers.Deps) ([]producers.Vendor, error) {
+	return build(d,
 		skyslope.New,
 	)
 }
 
-func build(do vendorhttp.Doer, lines ...func(vendorhttp.Doer) (producers.Vendor, error)) ([]producers.Vendor, error) {
+func build(d producers.Deps, lines ...func(producers.Deps) (producers.Vendor, error)) ([]producers.Vendor, error) {
 	var out []producers.Vendor
 	names := map[string]bool{}
 	for i, line := range lines {
-		v, err := line(do)
+		v, err := line(d)
 		switch {
 		case err != nil:
 			return nil, fmt.Errorf("making vendor %d of the register: %w", i+1, err)

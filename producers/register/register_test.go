@@ -10,7 +10,6 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"conveyance/internal/vendorhttp"
 	"conveyance/producers"
 	"conveyance/producers/skyslope"
 )
@@ -18,7 +17,7 @@ import (
 // TestEveryVendorIsWhole walks the register, and the folders beside it.
 func TestEveryVendorIsWhole(t *testing.T) {
 	t.Parallel()
-	vendors, err := Vendors(Deps{})
+	vendors, err := Vendors(producers.Deps{})
 	require.NoError(t, err)
 	var names []string
 	for _, v := range vendors {
@@ -60,11 +59,11 @@ func holds(t *testing.T, dir, pattern string) bool {
 
 func TestAWrongLineIsAnErrorAtStart(t *testing.T) {
 	t.Parallel()
-	_, err := build(nil, skyslope.New, skyslope.New)
+	_, err := build(producers.Deps{}, skyslope.New, skyslope.New)
 	require.ErrorContains(t, err, "two vendors of the register are named skyslope")
-	_, err = build(nil, func(vendorhttp.Doer) (producers.Vendor, error) { return producers.Vendor{Name: "x"}, nil })
+	_, err = build(producers.Deps{}, func(producers.Deps) (producers.Vendor, error) { return producers.Vendor{Name: "x"}, nil })
 	require.ErrorContains(t, err, "lacks its name, mapper or kinds")
 	broken := errors.New("no schema")
-	_, err = build(nil, func(vendorhttp.Doer) (producers.Vendor, error) { return producers.Vendor{}, broken })
+	_, err = build(producers.Deps{}, func(producers.Deps) (producers.Vendor, error) { return producers.Vendor{}, broken })
 	require.ErrorIs(t, err, broken)
 }

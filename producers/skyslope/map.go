@@ -246,32 +246,36 @@ func join(words ...string) string {
 
 // claims are what ties other vendors' records to this deal.
 func claims(guid string, d *event.Deal) []producers.Claim {
-	out := []producers.Claim{{Kind: "deal_id", Value: strings.ToLower(guid)}}
+	out := []producers.Claim{{Kind: producers.ClaimDealID, Value: strings.ToLower(guid)}}
 	add := func(kind, value string) {
 		c := producers.Claim{Kind: kind, Value: value}
 		if value != "" && !slices.Contains(out, c) {
 			out = append(out, c)
 		}
 	}
-	add("mls", plain(d.MLSNumber))
-	add("escrow_no", plain(d.EscrowNumber))
+	add(producers.ClaimMLS, producers.PlainClaim(d.MLSNumber))
+	add(producers.ClaimEscrow, producers.PlainClaim(d.EscrowNumber))
 	for _, p := range d.Participants {
+		if !principal(p.Role) {
+			continue
+		}
 		for _, e := range p.Contact.Emails {
-			add("email", e)
+			add(producers.ClaimEmail, e)
 		}
 	}
-	if a := d.Property; a != nil && a.Street != "" && a.PostalCode != "" {
-		add("address", plain(a.Street+a.Unit+a.PostalCode))
+	if a := d.Property; a != nil && a.Street != "" { // as people write it with and without the city
+		add(producers.ClaimAddress, producers.AddressClaim(a.Street, a.Unit, a.PostalCode))
+		add(producers.ClaimAddress, producers.AddressClaim(a.Street, a.Unit, a.City, a.StateOrProvince, a.PostalCode))
 	}
 	return out
 }
 
-// plain keeps letters and digits, in lower case, so that two ways to write a number agree.
-func plain(s string) string {
-	return strings.Map(func(r rune) rune {
-		if unicode.IsLetter(r) || unicode.IsDigit(r) {
-			return unicode.ToLower(r)
-		}
-		return -1
-	}, s)
+// principal says whether a role is one of those whom the deal is about. Officers, attorneys and
+// agents are in many deals, so that their addresses tie nothing.
+func principal(r event.ParticipantRole) bool {
+	switch r {
+	case event.ParticipantRoleBuyer, event.ParticipantRoleSeller, event.ParticipantRoleTenant, event.ParticipantRoleLandlord:
+		return true
+	}
+	return false
 }

@@ -19,7 +19,7 @@ import (
 
 func mapper(t testing.TB) producers.Vendor {
 	t.Helper()
-	v, err := skyslope.New(nil)
+	v, err := skyslope.New(producers.Deps{})
 	require.NoError(t, err)
 	return v
 }

@@ -19,7 +19,6 @@ import (
 
 	"conveyance/avro/event"
 	"conveyance/internal/tenant"
-	"conveyance/internal/vendorhttp"
 	"conveyance/internal/verdict"
 	"conveyance/producers"
 )
@@ -52,9 +51,8 @@ type Source struct {
 	agents *producers.Contract
 }
 
-// New returns the vendor's line of the register. do makes the calls; it may be nil where only Map
-// is used.
-func New(do vendorhttp.Doer) (producers.Vendor, error) {
+// New returns the vendor's line of the register.
+func New(d producers.Deps) (producers.Vendor, error) {
 	sale, err := producers.NewContract(saleSchema)
 	if err != nil {
 		return producers.Vendor{}, fmt.Errorf("schema/sale.json: %w", err)
@@ -63,7 +61,7 @@ func New(do vendorhttp.Doer) (producers.Vendor, error) {
 	if err != nil {
 		return producers.Vendor{}, fmt.Errorf("schema/agents.json: %w", err)
 	}
-	s := &Source{client: newClient(do), sale: sale, agents: agents}
+	s := &Source{client: newClient(d.HTTP), sale: sale, agents: agents}
 	return producers.Vendor{
 		Name: Name, Poller: s, Fetcher: s, Mapper: s, Checker: s,
 		Kinds: []string{KindSale}, PollEvery: pollEvery, AccountSchema: accountSchema,

@@ -58,7 +58,7 @@ func reaching(t testing.TB, _ string) producers.Vendor {
 	client, err := vendorhttp.New(vendorhttp.Config{AllowLoopback: true})
 	require.NoError(t, err)
 	t.Cleanup(client.Close)
-	v, err := skyslope.New(client)
+	v, err := skyslope.New(producers.Deps{HTTP: client})
 	require.NoError(t, err)
 	return v
 }
