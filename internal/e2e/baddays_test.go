@@ -152,9 +152,29 @@ func TestOddRecordsOfAVendorStayTheirOwn(t *testing.T) {
 	large := b.sale(ctx, "lakeshore", 3)
 	b.put(ctx, large, `{"comments":"`+strings.Repeat("x", 4<<20+1)+`"}`)
 	other := b.sale(ctx, "lakeshore", 4)
+	text := b.sale(ctx, "lakeshore", 5)
+	b.put(ctx, text, `{"status":"Pending","salePrice":"$400,005.50","listingPrice":"","escrowClosingDate":"0001-01-01T00:00:00"}`)
+	unreadable := map[string]sale{}
+	for i, price := range []string{`-1`, `1e300`, `"a lot"`} {
+		unreadable[price] = b.sale(ctx, "lakeshore", 6+i)
+		b.put(ctx, unreadable[price], `{"salePrice":`+price+`}`)
+	}
 	b.await("the deals that can be understood", func() bool {
-		return b.known(ctx, twice) && b.known(ctx, other)
+		return b.known(ctx, twice) && b.known(ctx, other) && b.stage(ctx, text) == "Under Contract"
 	})
+	b.await("one buyer, however often and in whatever letters", func() bool {
+		return b.one(ctx, `SELECT count(*) FROM warehouse.deal_participant JOIN warehouse.deal USING (deal_key) WHERE source_id = $1`, twice.guid) == 1
+	})
+	b.await("an amount that is text, and no amount and no day where there is none", func() bool {
+		return b.one(ctx, `SELECT count(*) FROM warehouse.deal WHERE source_id = $1 AND sale_price_minor = 40000550
+			AND list_price_minor IS NULL AND projected_close_date IS NULL`, text.guid) == 1
+	})
+	for price, s := range unreadable {
+		b.await("the price "+price+" in held", func() bool {
+			h := b.heldKey(ctx, "translate", "lakeshore/skyslope/main/sale/"+s.guid)
+			return h.Kind == "parked" && h.Cause == "contract broken: /salePrice"
+		})
+	}
 	b.await("the status that nobody knows, as it came", func() bool {
 		return b.one(ctx, "SELECT count(*) FROM warehouse.deal WHERE source_id = $1 AND status = 'UNKNOWN' AND vendor_status = 'Frobnicated'", word.guid) == 1
 	})
