@@ -32,5 +32,5 @@ ON CONFLICT (lane, resource) DO UPDATE
 	sqlRevisions = `
 INSERT INTO {schema}.translate_revision (resource, token, revision)
 SELECT * FROM unnest($1::text[], $2::bigint[], $3::bigint[])
-ON CONFLICT (resource, token) DO NOTHING`
+ON CONFLICT (token, resource) DO NOTHING`
 )
