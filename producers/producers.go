@@ -19,9 +19,11 @@ type Secret = tenant.WebhookKey
 
 // Webhook takes a vendor's deliveries in.
 type Webhook interface {
-	// Verify returns nil only if one of keys signed exactly these bytes. It looks at every key and
-	// every header, in constant time, and never parses the body.
-	Verify(h http.Header, body []byte, keys []Secret) error
+	// Verify returns the id of the key that signed exactly these bytes, the first in the order of keys
+	// where several did, and an error, with no id, where none did. The caller passes live keys only. It
+	// looks at every key and every header, in constant time, never parses the body, and its error says
+	// nothing that a caller may answer: all refusals are alike to the sender.
+	Verify(h http.Header, body []byte, keys []Secret) (keyID string, err error)
 	// Hints is pure: whose delivery it is, the resources that it names, and the fact itself if the
 	// body holds it.
 	Hints(body []byte) (Delivery, error)
