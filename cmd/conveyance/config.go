@@ -4,7 +4,11 @@ import (
 	"fmt"
 	"io"
 	"net/url"
+	"os"
+	"slices"
 	"text/tabwriter"
+
+	"github.com/alecthomas/kong"
 )
 
 type configCmd struct{}
@@ -21,8 +25,9 @@ type setting struct {
 	Value string `json:"value"`
 }
 
-// Run prints what every command would work with, secrets masked.
-func (configCmd) Run(g *globals) error {
+// Run prints what every command would work with, secrets masked: first what all share, then what the
+// environment or a default gives to some.
+func (configCmd) Run(g *globals, k *kong.Context) error {
 	if err := g.resolve(0); err != nil {
 		return err
 	}
@@ -33,6 +38,20 @@ func (configCmd) Run(g *globals) error {
 		{"topic-prefix", "CONVEYANCE_TOPIC_PREFIX", g.TopicPrefix},
 		{"dir", "CONVEYANCE_DIR", g.Dir},
 		{"log-level", "CONVEYANCE_LOG_LEVEL", g.LogLevel},
+	}
+	for _, node := range k.Model.Leaves(true) {
+		for _, f := range node.Flags {
+			for _, env := range f.Envs {
+				if slices.ContainsFunc(settings, func(s setting) bool { return s.Env == env }) {
+					continue
+				}
+				value, set := os.LookupEnv(env)
+				if !set {
+					value = f.Default
+				}
+				settings = append(settings, setting{f.Name, env, value})
+			}
+		}
 	}
 	if g.JSON {
 		return printLines(g, settings)

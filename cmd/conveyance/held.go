@@ -258,7 +258,9 @@ func heldKey(ctx context.Context, g *globals, adapter, key string, do func(*ledg
 		return err
 	}
 	defer pool.Close()
-	return queues(ctx, pool, adapter, func(_ fleet.Group, q *ledger.Queue) error {
+	asked := false
+	err = queues(ctx, pool, adapter, func(_ fleet.Group, q *ledger.Queue) error {
+		asked = true
 		held, err := q.List(ctx, ledger.Filter{Key: key})
 		if err != nil {
 			return err
@@ -276,6 +278,10 @@ func heldKey(ctx context.Context, g *globals, adapter, key string, do func(*ledg
 		}
 		return nil
 	})
+	if err == nil && !asked {
+		err = fmt.Errorf("%s keeps no queue: what it waits with can be released by conveyance held release, not dropped", adapter)
+	}
+	return err
 }
 
 // ago is how long something has lasted, for people.

@@ -23,6 +23,9 @@ const (
 // errNotReady means that a process answered, and is not ready.
 var errNotReady = errors.New("not ready")
 
+// errNoAnswer means that nobody answers for a process that was there some seconds ago.
+var errNoAnswer = errors.New("no answer")
+
 // askReady returns nil where the process at addr is ready, else an error with its reasons.
 func askReady(ctx context.Context, addr string) error {
 	ctx, cancel := context.WithTimeout(ctx, readyWithin)
@@ -33,7 +36,7 @@ func askReady(ctx context.Context, addr string) error {
 	}
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
-		return err
+		return fmt.Errorf("%w at %s", errNoAnswer, addr)
 	}
 	defer func() { _ = resp.Body.Close() }()
 	if resp.StatusCode == http.StatusOK {

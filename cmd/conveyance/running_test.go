@@ -21,7 +21,7 @@ var shapes = []struct {
 	keys string
 	none bool // may print nothing
 }{
-	{line: "status", keys: "processes groups held accounts"},
+	{line: "status", keys: "processes groups held accounts breakers"},
 	{line: "why lakeshore", keys: "what kind sentences held"},
 	{line: "why lakeshore/followupboss/main", keys: "what kind sentences held"},
 	{line: "why DEAL", keys: "what kind sentences held"},
@@ -164,6 +164,7 @@ func TestParkedDealIsFoundExplainedAndDropped(t *testing.T) {
 	}
 	b.control(t, http.MethodDelete, "/skyslope/faults", "")
 	require.Equal(t, exitUsage, first(call(t, "held", "drop", key, "--adapter", "translate", "--dir", b.dir)), "a reason is asked for")
+	require.Contains(t, refused(t, "held", "drop", key, "--adapter", "fetch", "--reason", "none", "--dir", b.dir), "keeps no queue")
 	must(t, "held", "drop", key, "--adapter", "translate", "--reason", "a test's own", "--dir", b.dir)
 	await(t, "the drop", func() bool {
 		return !strings.Contains(must(t, "held", "list", "--adapter", "translate", "--dir", b.dir), guid)
@@ -258,11 +259,14 @@ func secrets(t *testing.T, dir string) (all []string) {
 	return all
 }
 
-func TestConfigMasksThePassword(t *testing.T) {
+func TestConfigShowsEverySettingAndMasksThePassword(t *testing.T) {
 	t.Parallel()
 	for _, more := range []string{"--json", "--log-level=info"} {
 		out := must(t, "config", more, "--dir", t.TempDir(), "--postgres", "postgres://u:planted@h/d", "--registry", "https://u:planted@r")
 		require.NotContains(t, out, "planted")
 		require.Contains(t, out, "u:xxxxx@h")
+		for _, env := range []string{"CONVEYANCE_DIR", "CONVEYANCE_LISTEN", "CONVEYANCE_SEALING_KEY", "CONVEYANCE_CALL_DEADLINE"} {
+			require.Equal(t, 1, strings.Count(out, env), env)
+		}
 	}
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -34,6 +35,7 @@ type statusOf struct {
 	Groups    []groupStatus   `json:"groups"`
 	Held      []heldStatus    `json:"held"`
 	Accounts  []accountStatus `json:"accounts"` // that a person should look at
+	Breakers  []breakerStatus `json:"breakers"` // open ones
 }
 
 type processStatus struct {
@@ -61,9 +63,12 @@ type heldStatus struct {
 	NextTry *time.Time    `json:"next_try"`
 }
 
+// silentAfter is how long nothing may be heard of an account's changes: some polls of every vendor.
+const silentAfter = 10 * time.Minute
+
 type accountStatus struct {
 	Account string    `json:"account"`
-	State   string    `json:"state"` // refused or paused
+	State   string    `json:"state"` // refused, paused or silent
 	Cause   string    `json:"cause"`
 	Since   time.Time `json:"since"`
 	Remedy  string    `json:"remedy"`
@@ -88,7 +93,7 @@ func (c *statusCmd) Run(ctx context.Context, g *globals) error {
 
 func (s statusOf) needsPerson() bool {
 	return slices.ContainsFunc(s.Held, func(h heldStatus) bool { return h.Kind == "parked" }) ||
-		slices.ContainsFunc(s.Accounts, func(a accountStatus) bool { return a.State == "refused" }) ||
+		slices.ContainsFunc(s.Accounts, func(a accountStatus) bool { return a.State != "paused" }) ||
 		slices.ContainsFunc(s.Processes, func(p processStatus) bool { return p.Remedy != "" }) ||
 		slices.ContainsFunc(s.Groups, func(g groupStatus) bool { return g.Members == 0 })
 }
@@ -105,7 +110,7 @@ func status(ctx context.Context, g *globals) (s statusOf, err error) {
 		return s, err
 	}
 	processes = replaced(processes)
-	s.Processes = processStates(ctx, processes)
+	s.Processes, s.Breakers = processStates(ctx, processes)
 	if s.Groups, err = groupStates(ctx, g, pool, f, processes); err != nil {
 		return s, err
 	}
@@ -126,9 +131,9 @@ func replaced(all []fleet.Process) []fleet.Process {
 	})
 }
 
-// processStates asks each process, side by side, whether it is ready.
-func processStates(ctx context.Context, all []fleet.Process) []processStatus {
-	states := make([]processStatus, len(all))
+// processStates asks each process, side by side, whether it is ready, and which breakers it has open.
+func processStates(ctx context.Context, all []fleet.Process) ([]processStatus, []breakerStatus) {
+	states, breakers := make([]processStatus, len(all)), make([][]breakerStatus, len(all))
 	var asked sync.WaitGroup
 	for i, p := range all {
 		states[i].Process = p
@@ -142,10 +147,11 @@ func processStates(ctx context.Context, all []fleet.Process) []processStatus {
 				return
 			}
 			states[i].Ready = true
+			breakers[i], _ = askBreakers(ctx, p.Name, p.HTTP) // it has just answered
 		})
 	}
 	asked.Wait()
-	return states
+	return states, append([]breakerStatus{}, slices.Concat(breakers...)...)
 }
 
 // groupStates says how far each group is behind the ends of its logs.
@@ -217,20 +223,44 @@ func accountStates(ctx context.Context, pool *pgxpool.Pool) ([]accountStatus, er
 	if err != nil {
 		return nil, err
 	}
+	polled, err := fetch.NewDesk(pool, fetch.Schema, store, time.Now).Polled(ctx)
+	if err != nil {
+		return nil, err
+	}
 	out := []accountStatus{}
 	for _, t := range all {
 		for _, a := range t.Accounts {
-			switch {
-			case a.Health.Refused:
-				out = append(out, accountStatus{a.Key(), "refused", a.Health.Cause, a.Health.Since, "mend the credential and run conveyance tenant apply; it is tried by itself too"})
-			case t.Paused:
-				out = append(out, accountStatus{a.Key(), "paused", "brokerage paused by hand", t.PausedAt, "conveyance tenant resume " + t.ID})
-			case a.Paused:
-				out = append(out, accountStatus{a.Key(), "paused", "paused by hand", a.PausedAt, "conveyance tenant resume " + a.Key()})
+			if st, ok := accountState(t, a, polled[a.Key()]); ok {
+				out = append(out, st)
 			}
 		}
 	}
 	return out, nil
+}
+
+// accountState is what a person should know of an account; false where there is nothing. A zero polled
+// is an account that has no list of changes, or whose history is still being read.
+func accountState(t tenant.Tenant, a tenant.Account, polled time.Time) (accountStatus, bool) {
+	key, h := a.Key(), a.Health
+	switch {
+	case h.Refused:
+		return accountStatus{key, "refused", h.Cause, h.Since, "mend the credential and run conveyance tenant apply; it is tried by itself too"}, true
+	case t.Paused:
+		return accountStatus{key, "paused", "brokerage paused by hand", t.PausedAt, "conveyance tenant resume " + t.ID}, true
+	case a.Paused:
+		return accountStatus{key, "paused", "paused by hand", a.PausedAt, "conveyance tenant resume " + key}, true
+	case !polled.IsZero() && time.Since(polled) > silentAfter:
+		return accountStatus{key, "silent", "no list of its changes was read to the end", polled, "see whether fetch runs, and conveyance why " + key}, true
+	}
+	return accountStatus{}, false
+}
+
+// seconds is a time for people; empty where there is none.
+func seconds(s *float64) string {
+	if s == nil {
+		return ""
+	}
+	return time.Duration(*s * float64(time.Second)).Round(time.Second).String()
 }
 
 func printStatus(g *globals, s statusOf) error {
@@ -243,12 +273,12 @@ func printStatus(g *globals, s statusOf) error {
 			}
 			_, _ = fmt.Fprintf(w, "%s\t%d\t%s\thttp://%s\t%s\n", p.Name, p.PID, ago(p.UpSince), p.HTTP, state)
 		}
-		_, _ = fmt.Fprintln(w, "\nGROUP\tLAG\tMEMBERS\t")
+		_, _ = fmt.Fprintln(w, "\nGROUP\tLAG\tOLDEST\tDRAINED IN\tMEMBERS")
 		for _, gr := range s.Groups {
-			_, _ = fmt.Fprintf(w, "%s\t%d\t%d\t\n", gr.Name, gr.LagRecords, gr.Members)
+			_, _ = fmt.Fprintf(w, "%s\t%d\t%s\t%s\t%d\n", gr.Name, gr.LagRecords, seconds(gr.LagSeconds), seconds(gr.DrainETA), gr.Members)
 		}
 		_, _ = fmt.Fprintln(w)
-		if len(s.Held) == 0 && len(s.Accounts) == 0 {
+		if len(s.Held)+len(s.Accounts)+len(s.Breakers) == 0 {
 			_, _ = fmt.Fprintln(w, "nothing is held, and no account needs a person")
 			return
 		}
@@ -257,6 +287,9 @@ func printStatus(g *globals, s statusOf) error {
 			for _, h := range s.Held {
 				_, _ = fmt.Fprintf(w, "%s\t%s\t%s\t%d\t%s\t%s\t%s\n", h.Adapter, h.Kind, h.Cause, h.Count, ago(h.Oldest), next(h.NextTry, false), h.Scope)
 			}
+		}
+		for _, b := range s.Breakers {
+			_, _ = fmt.Fprintf(w, "%s leaves %s alone for seconds, since its calls failed in a row\n", b.Process, cmp.Or(b.Account, "all of "+b.Vendor))
 		}
 		for _, a := range s.Accounts {
 			_, _ = fmt.Fprintf(w, "account %s is %s (%s) for %s: %s\n", a.Account, a.State, strings.TrimSpace(a.Cause), ago(a.Since), a.Remedy)

@@ -27,9 +27,11 @@ type traceCmd struct {
 }
 
 // Help is shown by trace --help.
-func (traceCmd) Help() string { return `Example: conveyance trace 94b1d762
+func (traceCmd) Help() string {
+	return `Example: conveyance trace 94b1d762
 
-The story that up tells begins with this deal, and shows each one so.` }
+The story that up tells begins with this deal, and shows each one so.`
+}
 
 // traceLine is one step of a deal, as --json prints it. The place of an effect is that of its event.
 type traceLine struct {

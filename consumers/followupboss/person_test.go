@@ -55,6 +55,8 @@ func TestPersonIsMadeOnceWithItsAgentAndWakesWhoWaits(t *testing.T) {
 	require.Equal(t, "Ada Quill", p["assignedTo"])
 	require.Equal(t, "Conveyance", p["source"])
 	require.Equal(t, []string{"POST /v1/people"}, w.requests("POST", "PUT"))
+	asked := w.control("GET", "requests", nil).([]any)
+	require.Equal(t, "deduplicate=true", asked[len(asked)-1].(map[string]any)["query"])
 }
 
 func TestPersonIsFoundByEmailThenPhone(t *testing.T) {

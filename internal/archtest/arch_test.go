@@ -156,6 +156,28 @@ func TestStagesMeetOnlyInAvroAndCmd(t *testing.T) {
 	}
 }
 
+// The truth that the end is judged by shares nothing with the product, not even its contract; nor does
+// the judge.
+func TestTruthSharesNoCodeWithTheProduct(t *testing.T) {
+	t.Parallel()
+	for dir, may := range map[string][]string{
+		"internal/sandbox/truth":   {"internal/sandbox"},
+		"internal/sandbox/records": {"internal/sandbox"},
+		"internal/sandbox/world":   {"internal/sandbox"},
+		"internal/e2e/judge":       {"internal/sandbox", "internal/postgres"},
+	} {
+		for _, f := range tree(t) {
+			if f.dir != dir || f.test {
+				continue
+			}
+			for _, imp := range f.imports {
+				from, ours := strings.CutPrefix(imp, "conveyance/")
+				require.True(t, !ours || under(from, may), "%s imports %s", f.path, imp)
+			}
+		}
+	}
+}
+
 // leaf is the vendor's or destination's folder within its stage; empty for the stage's root.
 func leaf(dir string) string {
 	_, rest, _ := strings.Cut(dir, "/")

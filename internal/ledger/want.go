@@ -119,7 +119,8 @@ func (w Want) end(state State) End {
 }
 
 // rule is protocol.md 25, 43 and 14 for one effect, in this order: what is in doubt is never
-// superseded (27), and a missing row is believed only where none was dropped.
+// superseded (27), and a missing row is believed only where none was dropped. The guard is read here,
+// in the claim, and raised in the turn (42): raised alone, it would protect a table, but no API.
 func rule(w Want, f found) Answer {
 	switch {
 	case f.state == Claimed && f.owner != w.Owner:

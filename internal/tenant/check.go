@@ -49,10 +49,7 @@ func ask(ctx context.Context, c Checker, t Tenant, a Account) []Finding {
 	a.Paused = false // a pause stops work, not questions
 	found, err := c.Check(ctx, t, a)
 	for i := range found {
-		found[i].Tenant = t.ID
-		if found[i].Account == "" {
-			found[i].Account = a.Vendor + "/" + a.Name
-		}
+		found[i].Tenant, found[i].Account = t.ID, a.Vendor+"/"+a.Name
 	}
 	if err == nil {
 		return found

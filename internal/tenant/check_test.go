@@ -33,7 +33,7 @@ func TestCheckAsksEachAccountAndASilentVendorIsAFinding(t *testing.T) {
 		}}
 	}
 	v := vendor{
-		"a": {findings: []Finding{{What: `stage "Under Contract" does not exist`, Remedy: "create it"}}},
+		"a": {findings: []Finding{{Account: "a/followupboss/main", What: `stage "Under Contract" does not exist`, Remedy: "create it"}}},
 		"b": {err: verdict.Held(verdict.ScopeKey, time.Time{}, "account refused", nil)},
 		"c": {err: errors.New("calling GET /stages: timeout")},
 	}

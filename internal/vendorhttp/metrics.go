@@ -11,6 +11,9 @@ import (
 	"conveyance/internal/tenant"
 )
 
+// MetricBreaker is 1 for a vendor's account that is left alone since its calls failed in a row.
+const MetricBreaker = "conveyance_vendor_breaker_open"
+
 // metrics of calls; nil-safe, so that a client without a registry pays nothing.
 type metrics struct {
 	requests *prometheus.CounterVec
@@ -33,7 +36,7 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 			Buckets: []float64{.01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10},
 		}, []string{"vendor"}),
 		breakers: prometheus.NewGaugeVec(prometheus.GaugeOpts{
-			Name: "conveyance_vendor_breaker_open",
+			Name: MetricBreaker,
 			Help: "1 while calls are not made because they failed in a row; an empty account is the whole vendor.",
 		}, []string{"vendor", "account"}),
 	}

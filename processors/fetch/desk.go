@@ -31,6 +31,15 @@ func NewDesk(pool *pgxpool.Pool, schema string, tenants tenant.Directory, now fu
 	return &Desk{store{pool, schema}, tenants, now}
 }
 
+// Polled returns by account key when each account's list of changes was last read to its end.
+func (d *Desk) Polled(ctx context.Context) (map[string]time.Time, error) {
+	ages, err := d.store.polled(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("asking when accounts were polled: %w", postgres.Classify(err))
+	}
+	return ages, nil
+}
+
 // Filter chooses rows; an empty field means all.
 type Filter struct {
 	Tenant   string `json:"tenant,omitempty"`

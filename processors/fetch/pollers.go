@@ -205,16 +205,26 @@ func (p *Pollers) back(b polled) {
 func (p *Pollers) measure(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
 	defer cancel()
-	rows, err := p.f.store.pool.Query(ctx, postgres.In(p.f.store.schema, sqlPollAges))
-	if err != nil {
-		return
+	ages, _ := p.f.store.polled(ctx)
+	for who, at := range ages {
+		p.f.metrics.pollAge.WithLabelValues(who).Set(p.f.cfg.Now().Sub(at).Seconds())
 	}
+}
+
+// polled is when each poll last reached its end, by account.
+func (s store) polled(ctx context.Context) (map[string]time.Time, error) {
+	rows, err := s.pool.Query(ctx, postgres.In(s.schema, sqlPollAges))
+	if err != nil {
+		return nil, err
+	}
+	ages := map[string]time.Time{}
 	var who account
 	var at time.Time
-	_, _ = pgx.ForEachRow(rows, []any{&who.tenant, &who.vendor, &who.name, &at}, func() error {
-		p.f.metrics.pollAge.WithLabelValues(who.key()).Set(p.f.cfg.Now().Sub(at).Seconds())
+	_, err = pgx.ForEachRow(rows, []any{&who.tenant, &who.vendor, &who.name, &at}, func() error {
+		ages[who.key()] = at.UTC()
 		return nil
 	})
+	return ages, err
 }
 
 // lease takes due polls of accounts that were, or were not, polled to an end before.
