@@ -57,6 +57,7 @@ func quotas() map[string]budget.Quota {
 	return map[string]budget.Quota{
 		"followupboss":            {Calls: 250, Window: 10 * time.Second},
 		"followupboss/PUT.people": {Calls: 25, Window: 10 * time.Second},
+		"followupboss/notes":      {Calls: 10, Window: 10 * time.Second},
 	}
 }
 

@@ -196,3 +196,25 @@ func Place(events []event.Event) []consumers.Placed {
 	}
 	return out
 }
+
+// Signed returns the event of a participant's signature of a document in an envelope that is linked
+// to the deal; link is the number of the link in force, from 1.
+func (d *Deal) Signed(envelope, document string, who event.Participant, link int) *event.DocumentSigned {
+	now, key := d.Deal, d.DealKey
+	now.Participants = append([]event.Participant(nil), d.Participants...)
+	r := event.Resource{Tenant: d.tenant.ID, Vendor: "docusign", Account: "main", Kind: "envelope", ID: envelope}
+	e := &event.DocumentSigned{
+		DealKey: &key, Deal: &now, DocumentID: document, DocumentName: "Purchase agreement.pdf", EnvelopeID: envelope,
+		Signer: who.Contact, SignerRole: "signer", SignedAt: Start.Add(48 * time.Hour), EnvelopeComplete: true,
+	}
+	subject := envelope + "/" + document + "/" + who.Contact.ContactKey
+	if link > 1 {
+		subject += fmt.Sprintf("#%d", link)
+	}
+	at := Start.Add(49 * time.Hour)
+	e.Origin = event.Origin{
+		EventID:  event.ID(at, r, 1, e.Type(), subject).String(),
+		Resource: r, Revision: 1, Subject: subject, ReadAt: at, ChangedAt: &e.SignedAt,
+	}
+	return e
+}

@@ -62,12 +62,20 @@ func (c crm) write(ctx context.Context, a tenant.Account, method, path string, q
 	return made.ID, nil
 }
 
-// bucketPeople is the vendor's context of changes to people: 25 in 10 s, apart from all other calls.
-const bucketPeople = "PUT.people"
+const (
+	pathNotes = "/v1/notes"
+	// The vendor's contexts, apart from all other calls: changes to people, 25 in 10 s, and notes, 10
+	// in 10 s.
+	bucketPeople = "PUT.people"
+	bucketNotes  = "notes"
+)
 
 func bucket(method, path string) string {
-	if method == http.MethodPut && strings.HasPrefix(path, "/v1/people/") {
+	switch {
+	case method == http.MethodPut && strings.HasPrefix(path, "/v1/people/"):
 		return bucketPeople
+	case path == pathNotes:
+		return bucketNotes
 	}
 	return ""
 }

@@ -1,5 +1,6 @@
 // Package followupboss keeps a brokerage's clients and deals in Follow Up Boss, a CRM without
-// idempotency keys: every write is of class C, and is read back where its outcome is unknown.
+// idempotency keys: a write is of class C, and is read back where its outcome is unknown. Notes are of
+// class D: one whose answer was lost cannot be found, and waits for a person.
 //
 // People come from the events of contacts alone, and only from the brokerage's own side of a deal; a
 // deal waits for the people it needs. What people in the CRM entered is never deleted: names are
@@ -56,6 +57,7 @@ const (
 	verbPerson = "person.upsert" // target: contact key
 	verbDeal   = "deal.upsert"   // target: deal key
 	verbStage  = "person.stage"  // target: contact key
+	verbNote   = "note.create"   // target: envelope, document and contact key
 )
 
 // Adapter is a consumers.Adapter. It is safe for concurrent use.
@@ -88,11 +90,13 @@ func New(pool *pgxpool.Pool, schema string, http vendorhttp.Doer) *Adapter {
 		event.TypeContactChanged:           consumers.On(a.planContact),
 		event.TypeDealChanged:              consumers.On(a.planDeal),
 		event.TypeTransactionStatusChanged: consumers.On(a.planStatus),
+		event.TypeDocumentSigned:           consumers.On(a.planSigned),
 	}
 	a.verbs = map[string]verb{
 		verbPerson: {a.applyPerson, a.confirmPerson},
 		verbDeal:   {a.applyDeal, a.confirmDeal},
 		verbStage:  {a.applyStage, a.confirmStage},
+		verbNote:   {a.applyNote, a.confirmNote},
 	}
 	return a
 }

@@ -69,7 +69,7 @@ func (a *Adapter) planDeal(ctx context.Context, t tenant.Tenant, e *event.DealCh
 	}
 	stage, staged := s.DealStages[e.Deal.Status]
 	// Without a stage no deal is made, and one that is there waits for nobody.
-	clients, err := a.clients(ctx, t, &e.Deal, s.CreateMissing && staged)
+	clients, err := a.clients(ctx, t, &e.Deal, consumers.Clients(&e.Deal), s.CreateMissing && staged)
 	if err != nil {
 		return nil, err
 	}
@@ -100,7 +100,7 @@ func (a *Adapter) planStatus(
 	case e.Deal.Gone:
 		return nil, verdict.Skipped("deal gone at its source")
 	}
-	clients, err := a.clients(ctx, t, &e.Deal, s.CreateMissing)
+	clients, err := a.clients(ctx, t, &e.Deal, consumers.Clients(&e.Deal), s.CreateMissing)
 	if err != nil {
 		return nil, err
 	}
@@ -117,14 +117,16 @@ func (a *Adapter) planStatus(
 	return effects, nil
 }
 
-// clients are the deal's clients who can be reached, with their people in the CRM. Where wait is
-// set it holds for the first whom the events of contacts have yet to make; they made nobody for a deal
-// from before go-live, so that such a deal waits for nobody.
-func (a *Adapter) clients(ctx context.Context, t tenant.Tenant, d *event.Deal, wait bool) ([]client, error) {
+// clients are those of a deal's clients who can be reached, with their people in the CRM. Where wait
+// is set it holds for the first whom the events of contacts have yet to make; they made nobody for a
+// deal from before go-live, so that such a deal waits for nobody.
+func (a *Adapter) clients(
+	ctx context.Context, t tenant.Tenant, d *event.Deal, of []event.Contact, wait bool,
+) ([]client, error) {
 	account, _ := t.Account(Name, t.Adapters[Name].Account)
 	var out []client
 	var keys []string
-	for _, c := range consumers.Clients(d) {
+	for _, c := range of {
 		if reachable(c) {
 			out, keys = append(out, client{contact: c}), append(keys, c.ContactKey)
 		}

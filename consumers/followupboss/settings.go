@@ -22,11 +22,12 @@ type settings struct {
 	CreateMissing bool                               `json:"create_missing"`
 	AssignAgents  bool                               `json:"assign_agents"`
 	LeadEvents    bool                               `json:"lead_events"`
+	Notes         bool                               `json:"notes"`
 	Source        string                             `json:"source"`
 }
 
 func settingsOf(t tenant.Tenant) (settings, error) {
-	s := settings{CreateMissing: true, AssignAgents: true, Source: "Conveyance"}
+	s := settings{CreateMissing: true, AssignAgents: true, Notes: true, Source: "Conveyance"}
 	raw := t.Adapters[Name].Settings
 	if len(raw) == 0 {
 		return s, nil

@@ -65,7 +65,11 @@ func (s *Shared) Take(ctx context.Context, a tenant.Account, lane string) error 
 	}
 	defer p.leave()
 	hold := func(until time.Time) error {
-		return verdict.Held(verdict.AccountScope(a.Tenant, a.Vendor, a.Name), until, "budget spent", nil)
+		scope := verdict.AccountScope(a.Tenant, a.Vendor, a.Name)
+		if s.bucket != "" {
+			scope = verdict.ScopeKey // the account's other calls go on
+		}
+		return verdict.Held(scope, until, "budget spent", nil)
 	}
 	l := p.lease(lane)
 	started := s.now()
