@@ -22,8 +22,9 @@ import (
 )
 
 const (
-	// stopWithin is how long a stage may take to drain; its own drain timeout is 8 s.
-	stopWithin = 10 * time.Second
+	// stopWithin is how long a stage may take to drain; its own drain timeout is 8 s. The rest of the
+	// 10 s after a Ctrl-C is for the servers, which stop after the stages.
+	stopWithin = 8500 * time.Millisecond
 	// restartAfterMin and restartAfterMax bound the wait before a stage that ended is started
 	// again: at once after a kill, slowly where it ends again and again.
 	restartAfterMin = 50 * time.Millisecond
