@@ -17,8 +17,8 @@ import (
 func Destinations(vendors ...string) ([]consumers.Destination, error) {
 	return build(
 		reads(followupboss.Destination(), topic.Deals, topic.Contacts),
-		reads(warehouse.Destination(), topic.Deals, topic.Contacts),
-		reads(timeline.Destination(), append(snapshots(vendors), topic.Deals, topic.Contacts)...),
+		reads(warehouse.Destination(), topic.Deals, topic.Contacts, topic.Links),
+		reads(timeline.Destination(), append(snapshots(vendors), topic.Deals, topic.Contacts, topic.Links)...),
 	)
 }
 

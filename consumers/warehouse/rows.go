@@ -7,11 +7,14 @@ import (
 	"conveyance/consumers"
 )
 
-// rows is what a batch comes to: per deal, and per contact and record, its highest revision alone.
+// rows is what a batch comes to: per deal, per contact and record, and per link, its highest revision
+// alone.
 type rows struct {
-	deals    newest[state]
-	contacts newest[contactRow]
-	history  []historyRow
+	deals      newest[state]
+	contacts   newest[contactRow]
+	links      newest[linkRow]
+	history    []historyRow
+	signatures []signatureRow
 }
 
 // state is a deal as an event tells it.
@@ -54,6 +57,12 @@ func gather(batch []consumers.Placed) *rows {
 		case *event.ContactChanged:
 			row := newContact(e)
 			r.contacts.put(row.ContactKey+" "+row.ResourceKey, row.Revision, row)
+		case *event.DocumentSigned:
+			r.signatures = append(r.signatures, newSignature(e))
+		case *event.ResourceLinked:
+			r.links.put(e.Origin.Resource.Key(), e.Origin.Revision, newLink(&e.Origin, &e.DealKey, e.Rung))
+		case *event.ResourceUnlinked:
+			r.links.put(e.Origin.Resource.Key(), e.Origin.Revision, newLink(&e.Origin, nil, event.LinkRungPerson))
 		}
 	}
 	return r

@@ -209,3 +209,43 @@ func newContact(e *event.ContactChanged) contactRow {
 		personColumns: newPerson(e.Contact),
 	}
 }
+
+type signatureRow struct {
+	ResourceKey      string    `db:"resource_key"`
+	DocumentID       string    `db:"document_id"`
+	ContactKey       string    `db:"contact_key"`
+	Tenant           string    `db:"tenant"`
+	EnvelopeID       string    `db:"envelope_id"`
+	DocumentName     string    `db:"document_name"`
+	FullName         string    `db:"full_name"`
+	Emails           string    `db:"emails,text[]"`
+	SignerRole       string    `db:"signer_role"`
+	SignedAt         time.Time `db:"signed_at"`
+	EnvelopeComplete bool      `db:"envelope_complete"`
+	ReadAt           time.Time `db:"read_at"`
+}
+
+func newSignature(e *event.DocumentSigned) signatureRow {
+	return signatureRow{
+		ResourceKey: e.Origin.Resource.Key(), DocumentID: e.DocumentID, ContactKey: e.Signer.ContactKey,
+		Tenant: e.Origin.Resource.Tenant, EnvelopeID: e.EnvelopeID, DocumentName: e.DocumentName,
+		FullName: e.Signer.FullName, Emails: literal(e.Signer.Emails), SignerRole: e.SignerRole,
+		SignedAt: moment(e.SignedAt), EnvelopeComplete: e.EnvelopeComplete, ReadAt: moment(e.Origin.ReadAt),
+	}
+}
+
+type linkRow struct {
+	ResourceKey string    `db:"resource_key"`
+	Tenant      string    `db:"tenant"`
+	DealKey     *string   `db:"deal_key"`
+	Revision    int64     `db:"revision"`
+	Rung        string    `db:"rung"`
+	ReadAt      time.Time `db:"read_at"`
+}
+
+func newLink(o *event.Origin, dealKey *string, rung event.LinkRung) linkRow {
+	return linkRow{
+		ResourceKey: o.Resource.Key(), Tenant: o.Resource.Tenant, DealKey: dealKey, Revision: o.Revision,
+		Rung: string(rung), ReadAt: moment(o.ReadAt),
+	}
+}

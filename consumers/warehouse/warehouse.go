@@ -1,5 +1,6 @@
-// Package warehouse keeps deals, their people, money and status history as tables for people who
-// write SQL; the migrations describe every column. It projects events of deals and contacts.
+// Package warehouse keeps deals, their people, money, status history and signed documents as tables
+// for people who write SQL; the migrations describe every column. It projects events of deals,
+// contacts and links.
 //
 // A row moves only to a higher revision of its record, whatever order and however often events
 // come; a deal's participants, agents and split are replaced as a whole, and only together with it.
@@ -40,8 +41,8 @@ func Destination() consumers.Destination {
 
 // Warehouse is a consumers.Projection. It is safe for concurrent use.
 type Warehouse struct {
-	deals, history, contacts table
-	parts                    []table // whose rows belong to a deal
+	deals, history, contacts, signatures, links table
+	parts                                       []table // whose rows belong to a deal
 }
 
 // table is a table and its statements.
@@ -72,9 +73,11 @@ func New(schema string) *Warehouse {
 	}
 	newest := func(key string) string { return strings.ReplaceAll(sqlNewest, "{key}", key) }
 	return &Warehouse{
-		deals:    of(newest("deal_key"), "deal", dealRow{}),
-		history:  of(sqlOnce, "deal_status_history", historyRow{}),
-		contacts: of(newest("contact_key, resource_key"), "contact", contactRow{}),
+		deals:      of(newest("deal_key"), "deal", dealRow{}),
+		history:    of(sqlOnce, "deal_status_history", historyRow{}),
+		contacts:   of(newest("contact_key, resource_key"), "contact", contactRow{}),
+		signatures: of(sqlOnce, "signature", signatureRow{}),
+		links:      of(newest("resource_key"), "resource_link", linkRow{}),
 		parts: []table{
 			of(sqlOnce, "deal_participant", participantRow{}),
 			of(sqlOnce, "deal_agent", agentRow{}),
@@ -106,6 +109,8 @@ func (w *Warehouse) project(ctx context.Context, tx pgx.Tx, r *rows) error {
 	}
 	w.history.queue(&b, r.history)
 	w.contacts.queue(&b, r.contacts.items)
+	w.signatures.queue(&b, r.signatures)
+	w.links.queue(&b, r.links.items)
 	if err := send(ctx, tx, &b); err != nil {
 		return err
 	}
