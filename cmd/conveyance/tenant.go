@@ -251,9 +251,9 @@ func (c *tenantCheckCmd) Run(ctx context.Context, g *globals, of *tenantCmd) err
 		}
 		all = []tenant.Tenant{one}
 	}
-	findings := tenant.Check(ctx, all, checkers(do, consumers.Deps{
-		Pool: pool, Tenants: store, HTTP: do, Log: log, Metrics: observe.NewRegistry(),
-	}))
+	ask := checkers(do, consumers.Deps{Pool: pool, Tenants: store, HTTP: do, Log: log, Metrics: observe.NewRegistry()})
+	g.count(all, ask)
+	findings := tenant.Check(ctx, all, ask)
 	for _, f := range findings {
 		if err := g.print(f, func(w io.Writer) { _, _ = fmt.Fprintf(w, "%s %s: %s: %s\n", f.Tenant, f.Account, f.What, f.Remedy) }); err != nil {
 			return err

@@ -1,0 +1,77 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"sync"
+	"time"
+
+	"conveyance/internal/tenant"
+)
+
+// progressAfter is how long a person waits without being told how far it is.
+const progressAfter = time.Second
+
+// progress tells how far something is, on one line, from progressAfter on. It is safe for concurrent use.
+type progress struct {
+	out   io.Writer
+	what  string
+	total int
+	begun time.Time
+
+	mu   sync.Mutex
+	done int
+	told bool
+}
+
+// progress of total steps, on stderr where that is a terminal.
+func (g *globals) progress(what string, total int) *progress {
+	p := &progress{out: io.Discard, what: what, total: total, begun: time.Now()}
+	if isTerminal(g.errOut) {
+		p.out = g.errOut
+	}
+	return p
+}
+
+// step is called after each step. The last one wipes the line.
+func (p *progress) step() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.done++
+	switch {
+	case p.done >= p.total && p.told:
+		_, _ = fmt.Fprint(p.out, "\r\x1b[K")
+	case p.done < p.total && time.Since(p.begun) >= progressAfter:
+		p.told = true
+		_, _ = fmt.Fprintf(p.out, "\r\x1b[K%s: %d of %d", p.what, p.done, p.total)
+	}
+}
+
+// count makes each answer that tenants' accounts get a step.
+func (g *globals) count(all []tenant.Tenant, ask map[string][]tenant.Checker) {
+	questions := 0
+	for _, t := range all {
+		for _, a := range t.Accounts {
+			questions += len(ask[a.Vendor])
+		}
+	}
+	p := g.progress("asking the vendors", questions)
+	for _, of := range ask {
+		for i := range of {
+			of[i] = counted{of[i], p}
+		}
+	}
+}
+
+// counted is a checker whose answers are steps.
+type counted struct {
+	tenant.Checker
+	*progress
+}
+
+// Check is the checker's, counted.
+func (c counted) Check(ctx context.Context, t tenant.Tenant, a tenant.Account) ([]tenant.Finding, error) {
+	defer c.step()
+	return c.Checker.Check(ctx, t, a)
+}
