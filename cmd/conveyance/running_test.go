@@ -126,10 +126,12 @@ func TestReadyLineIsUpJSONAndTheStoryFollows(t *testing.T) {
 	info, err := os.Stat(filepath.Join(b.dir, "up.json"))
 	require.NoError(t, err)
 	require.Equal(t, fs.FileMode(0o600), info.Mode().Perm())
-	resp, err := http.Get(b.HTTP + "/readyz")
-	require.NoError(t, err)
-	require.NoError(t, resp.Body.Close())
-	require.Equal(t, http.StatusOK, resp.StatusCode)
+	for _, path := range []string{"/healthz", "/readyz", "/metrics"} {
+		resp, err := http.Get(b.HTTP + path)
+		require.NoError(t, err)
+		require.NoError(t, resp.Body.Close())
+		require.Equal(t, http.StatusOK, resp.StatusCode, path)
+	}
 }
 
 // firstLines are the JSON lines of what up said, without its words for people.

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"go.uber.org/zap"
 
 	"conveyance/internal/devstack"
@@ -222,7 +223,8 @@ func (s *stack) restarted(string, int) {
 	}
 }
 
-// serveHTTP answers health for the whole: alive while up lives, ready while every stage runs.
+// serveHTTP answers health for the whole: alive while up lives, ready while every stage runs. Its metrics
+// are of up's own process; the stages have theirs.
 func (s *stack) serveHTTP(ctx context.Context) error {
 	l, err := new(net.ListenConfig).Listen(ctx, "tcp", s.ports.addr(s.ports.HTTP))
 	if err != nil {
@@ -238,6 +240,7 @@ func (s *stack) serveHTTP(ctx context.Context) error {
 		}
 		_ = json.NewEncoder(w).Encode(map[string]any{"ready": len(reasons) == 0, "reasons": reasons})
 	})
+	mux.Handle("GET /metrics", promhttp.HandlerFor(observe.NewRegistry(), promhttp.HandlerOpts{}))
 	s.http = &http.Server{Handler: mux, ReadHeaderTimeout: headerTimeout}
 	go func() { _ = s.http.Serve(l) }() // until stop
 	return nil
