@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -29,7 +30,7 @@ type globals struct {
 	Kafka       string `env:"CONVEYANCE_KAFKA" help:"Kafka's bootstrap addresses, separated by commas. Default: those of the running up." placeholder:"HOST:PORT"`
 	RegistryURL string `name:"registry" env:"CONVEYANCE_REGISTRY" help:"Schema registry. Default: that of the running up." placeholder:"URL"`
 	PostgresURL string `name:"postgres" env:"CONVEYANCE_POSTGRES" help:"Postgres. Default: that of the running up. A password belongs into the environment or ~/.pgpass." placeholder:"URL"`
-	TopicPrefix string `env:"CONVEYANCE_TOPIC_PREFIX" help:"Stands before every topic, group and subject." default:"${prefix}"`
+	TopicPrefix string `env:"CONVEYANCE_TOPIC_PREFIX" help:"Stands before every topic, group and subject. Default: that of the running up, else ${prefix}" placeholder:"TEXT"`
 	Dir         string `env:"CONVEYANCE_DIR" help:"Folder of the running up, whose up.json names the addresses." default:".conveyance" type:"path"`
 	JSON        bool   `help:"One JSON object per line on stdout."`
 	LogLevel    string `env:"CONVEYANCE_LOG_LEVEL" help:"debug, info, warn or error; logs go to stderr." default:"info" enum:"debug,info,warn,error"`
@@ -82,8 +83,8 @@ const (
 	needPostgres
 )
 
-// resolve fills the addresses that were not given from the running up, and names every one that is
-// still missing at once.
+// resolve fills the addresses and the prefix that were not given from the running up, and names every
+// address that is still missing at once.
 func (g *globals) resolve(n need) error {
 	up, err := readUp(g.Dir)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -92,6 +93,7 @@ func (g *globals) resolve(n need) error {
 	if up.PID != 0 && errors.Is(syscall.Kill(up.PID, 0), syscall.ESRCH) {
 		g.ended = up.PID
 	}
+	g.TopicPrefix = cmp.Or(g.TopicPrefix, up.TopicPrefix, topic.PrefixDefault)
 	var missing []string
 	for _, s := range []struct {
 		need  need

@@ -2,12 +2,16 @@ package main
 
 import (
 	"io"
+	"os"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
 
 	"github.com/alecthomas/kong"
 	"github.com/stretchr/testify/require"
+
+	"conveyance/avro/topic"
 )
 
 // leaves are the commands that do something, by their words.
@@ -68,4 +72,21 @@ func TestEveryMissingSettingIsNamedAtOnce(t *testing.T) {
 	for _, name := range []string{"--kafka", "CONVEYANCE_REGISTRY", "--postgres"} {
 		require.Contains(t, errs, name)
 	}
+}
+
+func TestSettingsOfARunningUpAreFoundAndGivenOnesGoBefore(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	prefix := func(args ...string) any {
+		for _, s := range lines(t, must(t, append([]string{"config", "--json", "--dir", dir}, args...)...)) {
+			if s["name"] == "topic-prefix" {
+				return s["value"]
+			}
+		}
+		return nil
+	}
+	require.Equal(t, topic.PrefixDefault, prefix())
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "up.json"), []byte(`{"topic_prefix":"other."}`), 0o600))
+	require.Equal(t, "other.", prefix())
+	require.Equal(t, "mine.", prefix("--topic-prefix", "mine."))
 }

@@ -55,7 +55,9 @@ const adminWithin = 30 * time.Second
 type topicsApplyCmd struct{ topicFlags }
 
 // Help is shown by topics apply --help.
-func (topicsApplyCmd) Help() string { return "Example: conveyance topics apply --replication 3" }
+func (topicsApplyCmd) Help() string {
+	return "Example: conveyance topics apply\n\nIn a cluster of three brokers or more, give --replication 3."
+}
 
 // Run applies.
 func (c *topicsApplyCmd) Run(ctx context.Context, g *globals) error {
@@ -81,7 +83,9 @@ func applyTopics(ctx context.Context, g *globals, replication int16) error {
 type topicsVerifyCmd struct{ topicFlags }
 
 // Help is shown by topics verify --help.
-func (topicsVerifyCmd) Help() string { return "Example: conveyance topics verify --replication 3" }
+func (topicsVerifyCmd) Help() string {
+	return "Example: conveyance topics verify\n\nGive --replication and --partitions as for topics apply."
+}
 
 // Run verifies.
 func (c *topicsVerifyCmd) Run(ctx context.Context, g *globals) error {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -18,6 +19,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"go.uber.org/zap"
 
+	"conveyance/avro/topic"
 	"conveyance/internal/devstack"
 	"conveyance/internal/observe"
 )
@@ -70,6 +72,7 @@ const (
 // Run starts everything, tells the story until ctx ends, and stops everything.
 func (c *upCmd) Run(ctx context.Context, g *globals) (err error) {
 	started := time.Now()
+	g.TopicPrefix = cmp.Or(g.TopicPrefix, topic.PrefixDefault)
 	if c.Fresh {
 		if err := removeStack(g.Dir); err != nil {
 			return err

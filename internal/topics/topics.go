@@ -19,7 +19,10 @@ import (
 
 // inSyncAmongThree is min.insync.replicas where there are three replicas or more: an acknowledged
 // record then outlives any one broker, and writes go on without any one.
-const inSyncAmongThree = "2"
+const (
+	minInSync        = "min.insync.replicas"
+	inSyncAmongThree = "2"
+)
 
 // Want is what a cluster should hold.
 type Want struct {
@@ -42,7 +45,7 @@ func (w Want) configs(t topic.Topic) map[string]string {
 		c["retention.ms"] = strconv.FormatInt(t.Retention.Milliseconds(), 10)
 	}
 	if w.Replication >= 3 {
-		c["min.insync.replicas"] = inSyncAmongThree
+		c[minInSync] = inSyncAmongThree
 	}
 	return c
 }
@@ -118,11 +121,15 @@ func (w Want) compare(t topic.Topic, there kadm.TopicDetail, configs map[string]
 	if have := len(there.Partitions); have != t.Partitions {
 		found = append(found, differ(name, "partitions", t.Partitions, have, remedyPartitions))
 	}
-	if have := there.Partitions.NumReplicas(); w.Replication > 0 && have != int(w.Replication) {
-		found = append(found, differ(name, "replication", int(w.Replication), have, remedyReplication))
+	copies := there.Partitions.NumReplicas()
+	if w.Replication > 0 && copies != int(w.Replication) {
+		found = append(found, differ(name, "replication", int(w.Replication), copies, remedyReplication))
 	}
 	for _, key := range settings {
 		value, set := w.configs(t)[key]
+		if key == minInSync && copies < 3 {
+			continue // with fewer copies than it asks for, nothing could be written any more
+		}
 		if set && configs[key] != value {
 			found = append(found, Difference{name, key, value, configs[key], remedyApply})
 		}
@@ -135,7 +142,7 @@ func differ(name, what string, want, have int, remedy string) Difference {
 }
 
 // settings in the order in which they are told.
-var settings = []string{"cleanup.policy", "retention.ms", "max.message.bytes", "min.insync.replicas"}
+var settings = []string{"cleanup.policy", "retention.ms", "max.message.bytes", minInSync}
 
 func readConfigs(ctx context.Context, adm *kadm.Client, there kadm.TopicDetails) (map[string]map[string]string, error) {
 	names := slices.DeleteFunc(there.Names(), func(name string) bool { return there[name].Err != nil })

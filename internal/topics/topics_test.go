@@ -145,6 +145,23 @@ func TestReplicationIsComparedAndThreeCopiesNeedTwoInSync(t *testing.T) {
 	require.Equal(t, []string{"replication", "1", "3"}, []string{found[0].What, found[0].Want, found[0].Have})
 }
 
+func TestTopicsOfOneCopyAreNeverAskedForTwoInSync(t *testing.T) {
+	t.Parallel()
+	c, err := kfake.NewCluster(kfake.NumBrokers(3))
+	require.NoError(t, err)
+	t.Cleanup(c.Close)
+	adm := admin(t, c)
+	_, err = topics.Apply(t.Context(), adm, want(2))
+	require.NoError(t, err)
+	three := want(2)
+	three.Replication = 3
+	changes, err := topics.Apply(t.Context(), adm, three)
+	require.ErrorContains(t, err, "replication is 1, not 3")
+	for _, ch := range changes {
+		require.Equal(t, "unchanged", ch.Action, "%v", ch)
+	}
+}
+
 func TestListCountsRecordsAndBytes(t *testing.T) {
 	t.Parallel()
 	c := testkit.Kafka(t, 3, prefix+"deals.v1")
