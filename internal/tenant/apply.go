@@ -71,7 +71,9 @@ func (s *Store) Diff(ctx context.Context, wanted []Wanted) (Result, error) {
 
 func plan(now time.Time, k *known, wanted []Wanted, by string) (*planner, error) {
 	p := &planner{now: now, known: k, by: by, result: Result{Changes: []Change{}, Wake: []verdict.Scope{}}}
-	wanted = slices.SortedFunc(slices.Values(wanted), func(a, b Wanted) int { return strings.Compare(a.ID, b.ID) })
+	wanted = slices.SortedFunc(slices.Values(wanted), func(a, b Wanted) int {
+		return strings.Compare(a.ID+"\x00"+a.System, b.ID+"\x00"+b.System)
+	})
 	p.externalIDs(wanted)
 	for _, w := range wanted {
 		p.tenant(w)
@@ -133,6 +135,7 @@ func (w Wanted) config() json.RawMessage {
 		ExternalID string          `json:"external_id"`
 		BaseURL    string          `json:"base_url"`
 		Credential string          `json:"credential"`
+		Keys       []string        `json:"webhook_keys,omitempty"`
 		Settings   json.RawMessage `json:"settings"`
 	}
 	type adapter struct {
@@ -148,7 +151,11 @@ func (w Wanted) config() json.RawMessage {
 		Adapters map[string]adapter `json:"adapters"`
 	}{Name: w.Name, TimeZone: w.TimeZone, Adapters: map[string]adapter{}}
 	for _, a := range w.Accounts {
-		doc.Accounts = append(doc.Accounts, account{a.Vendor, a.Name, a.ExternalID, a.BaseURL, a.Source, canonical(a.Settings)})
+		out := account{Vendor: a.Vendor, Name: a.Name, ExternalID: a.ExternalID, BaseURL: a.BaseURL, Credential: a.Source, Settings: canonical(a.Settings)}
+		for _, k := range a.Keys {
+			out.Keys = append(out.Keys, k.ID+" from "+k.Source)
+		}
+		doc.Accounts = append(doc.Accounts, out)
 	}
 	for name, a := range maps.All(w.Adapters) {
 		out := adapter{Account: a.Account, Paused: a.Paused, Settings: canonical(a.Settings)}

@@ -2,6 +2,7 @@ package tenant
 
 import (
 	"context"
+	"crypto/sha256"
 	"encoding/json"
 	"fmt"
 	"time"
@@ -18,6 +19,10 @@ type known struct {
 	order   []string // ids
 	sealed  int      // secrets that the key did not open
 	opened  int
+
+	hashes map[string][sha256.Size]byte // of endpoints' tokens, by account key
+	keys   map[keyring][]WebhookKey     // by id
+	doors  map[door]Endpoint
 }
 
 // stored is a tenant with what only an apply needs.
@@ -37,14 +42,20 @@ type batcher interface {
 // load reads all tenants in one round trip. The number of the change is read first, so that a change
 // in between is seen again by the next look.
 func (s *Store) load(ctx context.Context, db batcher, b *pgx.Batch) (*known, error) {
-	k := &known{tenants: map[string]*stored{}}
+	k := &known{
+		tenants: map[string]*stored{}, hashes: map[string][sha256.Size]byte{},
+		keys: map[keyring][]WebhookKey{}, doors: map[door]Endpoint{},
+	}
 	b.Queue(postgres.In(s.schema, sqlChange)).QueryRow(func(r pgx.Row) error { return r.Scan(&k.change) })
 	b.Queue(postgres.In(s.schema, sqlTenants)).Query(func(rows pgx.Rows) error { return each(rows, s.tenantRow(k)) })
 	b.Queue(postgres.In(s.schema, sqlAccounts)).Query(func(rows pgx.Rows) error { return each(rows, s.accountRow(k)) })
 	b.Queue(postgres.In(s.schema, sqlAdapters)).Query(func(rows pgx.Rows) error { return each(rows, adapterRow(k)) })
+	b.Queue(postgres.In(s.schema, sqlEndpoints)).Query(func(rows pgx.Rows) error { return each(rows, s.endpointRow(k)) })
+	b.Queue(postgres.In(s.schema, sqlWebhookKeys)).Query(func(rows pgx.Rows) error { return each(rows, s.webhookKeyRow(k)) })
 	if err := db.SendBatch(ctx, b).Close(); err != nil {
 		return nil, fmt.Errorf("reading tenants: %w", postgres.Classify(err))
 	}
+	k.build()
 	return k, nil
 }
 

@@ -30,6 +30,10 @@ type planner struct {
 }
 
 func (p *planner) tenant(w Wanted) {
+	if w.System != "" {
+		p.webhookKeys(keyring{vendor: w.System}, w.System, w.Keys)
+		return
+	}
 	before := len(p.result.Changes)
 	t := p.known.tenants[w.ID]
 	isNew := t == nil
@@ -72,6 +76,8 @@ func (p *planner) accounts(t *stored, w Wanted) {
 			p.steps = append(p.steps, put, mended)
 			p.wake(scope)
 		}
+		p.endpoint(w.ID, a, old, ok)
+		p.webhookKeys(keyring{a.Vendor, w.ID, a.Name}, a.Key(), a.Keys)
 		if ok && maps.Equal(old.Credential.Fields, a.Credential) {
 			continue
 		}

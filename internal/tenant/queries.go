@@ -26,6 +26,15 @@ SELECT a.tenant, a.vendor, a.name, a.external_id, a.base_url, a.settings, a.paus
 SELECT tenant, destination, account, effects_from, paused, settings, removed_at IS NOT NULL
   FROM {schema}.adapter`
 
+	sqlEndpoints = `
+SELECT tenant, vendor, account, token, token_sha256
+  FROM {schema}.webhook_endpoint`
+
+	sqlWebhookKeys = `
+SELECT vendor, tenant, account, id, sealed, not_before, not_after
+  FROM {schema}.webhook_key
+ ORDER BY vendor, tenant, account, id`
+
 	// One apply at a time; the lock ends with its transaction.
 	sqlApplyLock = `
 SELECT pg_advisory_xact_lock(hashtextextended('conveyance.tenant.' || $1, 0))`
@@ -42,8 +51,27 @@ VALUES ($1, $2, $3, $4, $5, $6)
 ON CONFLICT (tenant, vendor, name) DO UPDATE
    SET external_id = EXCLUDED.external_id, base_url = EXCLUDED.base_url, settings = EXCLUDED.settings`
 
+	// Its keys have no foreign key: those of a whole system belong to no account.
 	sqlDropAccount = `
+WITH keys AS (DELETE FROM {schema}.webhook_key WHERE tenant = $1 AND vendor = $2 AND account = $3)
 DELETE FROM {schema}.account WHERE tenant = $1 AND vendor = $2 AND name = $3`
+
+	// Only for an account without an address that opens; applies are one at a time.
+	sqlPutEndpoint = `
+INSERT INTO {schema}.webhook_endpoint (tenant, vendor, account, token, token_sha256)
+VALUES ($1, $2, $3, $4, $5)
+ON CONFLICT (tenant, vendor, account) DO UPDATE
+   SET token = EXCLUDED.token, token_sha256 = EXCLUDED.token_sha256, created_at = now()`
+
+	sqlPutWebhookKey = `
+INSERT INTO {schema}.webhook_key (vendor, tenant, account, id, sealed, source, not_before, not_after, updated_by)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+ON CONFLICT (vendor, tenant, account, id) DO UPDATE
+   SET sealed = EXCLUDED.sealed, source = EXCLUDED.source, not_before = EXCLUDED.not_before,
+       not_after = EXCLUDED.not_after, updated_by = EXCLUDED.updated_by, updated_at = now()`
+
+	sqlDropWebhookKey = `
+DELETE FROM {schema}.webhook_key WHERE vendor = $1 AND tenant = $2 AND account = $3 AND id = $4`
 
 	// Another credential starts without the old one's tokens.
 	//nolint:gosec // G101: a statement, not a secret

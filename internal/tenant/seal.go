@@ -55,3 +55,9 @@ func ReadSealingKey(path string) (Sealer, error) {
 
 func credentialOf(key string) []byte { return []byte("credential " + key) }
 func pseudonymOf(id string) []byte   { return []byte("pseudonym " + id) }
+func endpointOf(key string) []byte   { return []byte("webhook endpoint " + key) }
+func verifierOf(key string) []byte   { return []byte("oauth verifier " + key) }
+
+func webhookKeyOf(of keyring, id string) []byte {
+	return []byte("webhook key " + of.tenant + "/" + of.vendor + "/" + of.account + " " + id)
+}

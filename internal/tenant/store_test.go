@@ -120,7 +120,7 @@ func TestAppliedTenantIsReadBackWhole(t *testing.T) {
 	require.Equal(t, Account{
 		Tenant: "lakeshore", Vendor: "followupboss", Name: "main", ExternalID: "58120", BaseURL: "https://api.followupboss.com",
 		Settings: json.RawMessage(`{"page":100}`), Credential: Credential{Fields: map[string]string{"api_key": "planted-api-key"}},
-		CreatedAt: fub.CreatedAt, Health: Health{Since: fub.Health.Since, CheckedAt: fub.Health.CheckedAt},
+		WebhookToken: fub.WebhookToken, CreatedAt: fub.CreatedAt, Health: Health{Since: fub.Health.Since, CheckedAt: fub.Health.CheckedAt},
 	}, fub)
 	adapter := got.Adapters["followupboss"]
 	require.WithinDuration(t, time.Now(), adapter.EffectsFrom, time.Minute, "the instant of the first apply")

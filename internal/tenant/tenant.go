@@ -41,7 +41,7 @@ type Account struct {
 	Credential           Credential
 	CreatedAt            time.Time
 	// WebhookToken is the unguessable end of the path at which the vendor delivers: /in/<vendor>/<token>.
-	// Drawn at the first apply. Empty in a process without the sealing key.
+	// Drawn at the first apply, the same ever after. Empty in a process without the sealing key.
 	WebhookToken string
 	// Health is what the last calls said. A refused account is held until it is mended.
 	Health Health
@@ -49,6 +49,12 @@ type Account struct {
 
 // Key is tenant/vendor/name: in logs, scopes and budgets.
 func (a Account) Key() string { return a.Tenant + "/" + a.Vendor + "/" + a.Name }
+
+// String keeps the webhook token out of logs and errors.
+func (a Account) String() string { return "account " + a.Key() }
+
+// GoString keeps it out of %#v.
+func (a Account) GoString() string { return a.String() }
 
 // Credential is what opens an account, in clear. It has no String method that would show it.
 type Credential struct {

@@ -25,6 +25,7 @@ type reader struct {
 	schemas  *schemas
 	doc      *document
 	problems tenant.Problems
+	warnings tenant.Problems
 }
 
 // shape is the file after its schema has let it through.
@@ -41,6 +42,9 @@ type shape struct {
 			File string `json:"file"`
 			Env  string `json:"env"`
 		} `json:"credential"`
+		Webhook struct {
+			Keys []keyShape `json:"keys"`
+		} `json:"webhook"`
 		Settings json.RawMessage `json:"settings"`
 	} `json:"accounts"`
 	Adapters map[string]struct {
@@ -63,10 +67,14 @@ func (r *reader) read() (tenant.Wanted, bool) {
 	}
 	r.doc = doc
 	root := number(doc.root)
+	if file, ok := root.(map[string]any); ok && file["system"] != nil && file["tenant"] == nil {
+		return r.system(root)
+	}
 	for _, b := range r.schemas.file.breaches(root, false) {
 		if len(b.at) > 2 && b.at[0] == "accounts" && b.at[2] == "credential" && b.key != "" {
 			b.what, b.remedy = "a credential never stands in the file", "write {file: …} or {env: …} and put "+b.key+" there"
 		}
+		keyNotHere(&b)
 		r.breach(nil, b)
 	}
 	// What is right so far is held against the rest, so that all problems are told at once.
@@ -83,6 +91,7 @@ func (r *reader) read() (tenant.Wanted, bool) {
 	}
 	r.accounts(&w, s)
 	r.adapters(&w, s)
+	w.Warnings = r.warnings
 	return w, len(r.problems) == 0
 }
 
@@ -127,6 +136,10 @@ func (r *reader) accounts(w *tenant.Wanted, s shape) {
 		if schema != nil {
 			r.account(schema, at, out)
 		}
+		if len(a.Webhook.Keys) > 0 && ok && !r.contract.Webhooks[a.Vendor] {
+			r.problem(r.key(at+"/webhook"), a.Vendor+" sends no signed webhooks", "remove webhook")
+		}
+		out.Keys = r.keys(at+"/webhook/keys", a.Webhook.Keys)
 		w.Accounts = append(w.Accounts, out)
 	}
 }

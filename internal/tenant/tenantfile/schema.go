@@ -19,6 +19,9 @@ import (
 //go:embed tenant.schema.json
 var tenantSchema []byte
 
+//go:embed system.schema.json
+var systemSchema []byte
+
 // schema is a compiled schema with its text, for the names of known keys.
 type schema struct {
 	compiled *jsonschema.Schema
@@ -27,6 +30,7 @@ type schema struct {
 
 type schemas struct {
 	file     *schema
+	system   *schema
 	accounts map[string]*schema
 	settings map[string]*schema
 }
@@ -35,6 +39,9 @@ func compile(c Contract) (*schemas, error) {
 	s := &schemas{accounts: map[string]*schema{}, settings: map[string]*schema{}}
 	var err error
 	if s.file, err = compileOne("tenant", tenantSchema); err != nil {
+		return nil, err
+	}
+	if s.system, err = compileOne("system", systemSchema); err != nil {
 		return nil, err
 	}
 	for vendor, text := range c.Accounts {

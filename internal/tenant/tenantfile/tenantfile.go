@@ -1,4 +1,5 @@
-// Package tenantfile reads tenants' YAML files: against the file's JSON Schema, each vendor's schema
+// Package tenantfile reads tenants' YAML files, and those that say with which keys a vendor signs for
+// the whole system: against the file's JSON Schema, each vendor's schema
 // of its accounts and each destination's schema of its settings. It tells every problem of every
 // file at once, each with its place and what to do. Secrets stand in the files as references only
 // and never in a problem. It writes nothing and asks nobody outside the files it is given.
@@ -9,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"time"
 
 	"conveyance/internal/tenant"
 )
@@ -29,10 +31,14 @@ type Contract struct {
 	Accounts map[string][]byte
 	// Adapters by destination name.
 	Adapters map[string]Adapter
+	// Webhooks are the vendors that sign what they deliver; no other has webhook keys.
+	Webhooks map[string]bool
 	// CheckBase says why a base URL is not allowed. Default: all are.
 	CheckBase func(base string) error
 	// Env looks a variable up. Default: none is set.
 	Env func(name string) (value string, ok bool)
+	// Now is the clock that tells whether a key is live. Default: the machine's.
+	Now func() time.Time
 }
 
 // Adapter is what a destination says of a tenant's adapters block.
@@ -100,8 +106,18 @@ func Read(files []File, c Contract) ([]tenant.Wanted, error) {
 
 // between finds what is wrong between files that are right by themselves.
 func between(wanted []tenant.Wanted) (problems tenant.Problems) {
-	tenants := map[string]tenant.Place{}
+	tenants, systems := map[string]tenant.Place{}, map[string]tenant.Place{}
 	for _, w := range wanted {
+		if w.System != "" {
+			if other, twice := systems[w.System]; twice {
+				problems = append(problems, tenant.Problem{
+					Place: w.At, What: fmt.Sprintf("the keys of %s stand in %s too", w.System, other.File), Remedy: "keep one file for a vendor",
+				})
+				continue
+			}
+			systems[w.System] = w.At
+			continue
+		}
 		if other, twice := tenants[w.ID]; twice {
 			problems = append(problems, tenant.Problem{
 				Place: w.At, What: fmt.Sprintf("tenant %s stands in %s too", w.ID, other.File), Remedy: "keep one file for a tenant",
