@@ -140,6 +140,7 @@ func TestUnknownIDIsALaggingFollowerForAMinuteThenPoison(t *testing.T) {
 	decode := func() error { _, err := c.Decode(t.Context(), value(77)); return err }
 
 	require.ErrorIs(t, decode(), ErrUnavailable)
+	require.ErrorIs(t, decode(), ErrUnknownSchema)
 	asked := r.calls.Load()
 	require.ErrorIs(t, decode(), ErrUnavailable)
 	require.Equal(t, asked, r.calls.Load(), "not asked again within a second")
@@ -148,6 +149,7 @@ func TestUnknownIDIsALaggingFollowerForAMinuteThenPoison(t *testing.T) {
 	require.Greater(t, r.calls.Load(), asked)
 	r.pass(deniedPause)
 	require.ErrorIs(t, decode(), ErrPoison)
+	require.ErrorIs(t, decode(), ErrUnknownSchema)
 	asked = r.calls.Load()
 	for range 1000 {
 		require.ErrorIs(t, decode(), ErrPoison)
@@ -157,6 +159,18 @@ func TestUnknownIDIsALaggingFollowerForAMinuteThenPoison(t *testing.T) {
 	r.SeedSchema("late", 1, 77, sr.Schema{Schema: schema.All()["ContactChanged"]})
 	r.pass(deniedPause)
 	require.ErrorContains(t, decode(), "walking ContactChanged", "an id that appears after all is read")
+}
+
+func TestTimeOfGraceIsASetting(t *testing.T) {
+	t.Parallel()
+	r := newRegistry(t)
+	c, err := New(Config{Registry: r.server.URL, Prefix: prefix, Now: r.now, Grace: 2 * time.Second})
+	require.NoError(t, err)
+	decode := func() error { _, err := c.Decode(t.Context(), value(77)); return err }
+	require.ErrorIs(t, decode(), ErrUnavailable)
+	r.pass(2 * time.Second)
+	require.ErrorIs(t, decode(), ErrPoison)
+	require.ErrorContains(t, decode(), "the registry has denied schema 77 for 2s")
 }
 
 func TestAnOutageIsNoDenial(t *testing.T) {
@@ -177,7 +191,9 @@ func TestAnOutageIsNoDenial(t *testing.T) {
 		r.answer(answer.status, answer.body)
 		for range 3 {
 			r.pass(GraceDefault + time.Second)
-			require.ErrorIs(t, decode(), ErrUnavailable, answer.body)
+			err := decode()
+			require.ErrorIs(t, err, ErrUnavailable, answer.body)
+			require.NotErrorIs(t, err, ErrUnknownSchema, answer.body)
 		}
 	}
 	r.before.Store(nil)
