@@ -20,7 +20,7 @@ var update = flag.Bool("update", false, "write the golden files anew")
 
 // contract is a small one of the shape that vendors and destinations give.
 func contract() tenantfile.Contract {
-	env := map[string]string{"LAKESHORE_FUB": `{"api_key": "planted-api-key"}`}
+	env := map[string]string{"LAKESHORE_FUB": `{"api_key": "planted-api-key"}`, "LAKESHORE_FUB_KEY": "planted-second-key="}
 	return tenantfile.Contract{
 		Accounts: map[string][]byte{
 			"skyslope": []byte(`{"properties": {"credential": {"type": "object", "additionalProperties": false,
@@ -38,7 +38,9 @@ func contract() tenantfile.Contract {
 				"create_missing": {"type": "boolean"}, "forward_only": {"type": "boolean"}}}`)},
 			"ledger": {},
 		},
+		Webhooks:  map[string]bool{"followupboss": true},
 		CheckBase: func(base string) error { return vendorhttp.CheckBase(base, false) },
+		Now:       func() time.Time { return time.Date(2026, 12, 15, 0, 0, 0, 0, time.UTC) },
 		Env:       func(name string) (string, bool) { v, ok := env[name]; return v, ok },
 	}
 }
@@ -57,8 +59,11 @@ func TestFileIsUnderstoodWhole(t *testing.T) {
 	at := func(line, column int) tenant.Place {
 		return tenant.Place{File: "testdata/good/lakeshore.yaml", Line: line, Column: column}
 	}
-	require.Len(t, got, 2)
-	from := got[0].Adapters["followupboss"].EffectsFrom
+	require.Len(t, got, 3)
+	ends, begins := got[1].Accounts[1].Keys[0].NotAfter, got[1].Accounts[1].Keys[1].NotBefore
+	require.True(t, ends.Equal(time.Date(2027, 1, 1, 0, 0, 0, 0, time.UTC)))
+	require.True(t, begins.Equal(time.Date(2026, 12, 1, 6, 0, 0, 0, time.UTC)))
+	from := got[1].Adapters["followupboss"].EffectsFrom
 	require.True(t, from.Equal(time.Date(2026, 1, 1, 6, 0, 0, 0, time.UTC)))
 	require.Equal(t, tenant.Wanted{
 		ID: "lakeshore", Name: "Lakeshore Realty", TimeZone: "America/Chicago", At: at(2, 9),
@@ -72,17 +77,49 @@ func TestFileIsUnderstoodWhole(t *testing.T) {
 				Vendor: "followupboss", Name: "main", ExternalID: "58120", BaseURL: "https://api.followupboss.com/v1",
 				Settings: []byte(`{"page":100}`), Credential: map[string]string{"api_key": "planted-api-key"},
 				Source: "env LAKESHORE_FUB", At: at(12, 18),
+				Keys: []tenant.WantedWebhookKey{
+					{ID: "k1", Key: []byte("cGxhbnRlZC1zaWduaW5nLWtleQ=="), NotAfter: ends, Source: "file ../secrets/signing.key"}, // as it stands there
+					{ID: "k2", Key: []byte("planted-second-key="), NotBefore: begins, Source: "env LAKESHORE_FUB_KEY"},
+				},
 			},
 		},
 		Adapters: map[string]tenant.WantedAdapter{
 			"followupboss": {
-				Account: "main", EffectsFrom: from, At: at(20, 19),
+				Account: "main", EffectsFrom: from, At: at(24, 19),
 				Settings: []byte(`{"create_missing":false,"stages":{"CLOSED":"Closed","UNDER_CONTRACT":"Under Contract"}}`),
 			},
-			"ledger": {Settings: []byte("{}"), At: at(24, 3)},
+			"ledger": {Settings: []byte("{}"), At: at(28, 3)},
 		},
+	}, got[1])
+	require.Equal(t, "redrock", got[2].ID)
+	require.Equal(t, tenant.Wanted{
+		System: "followupboss", At: tenant.Place{File: "testdata/good/followupboss.yaml", Line: 2, Column: 9},
+		Keys: []tenant.WantedWebhookKey{{ID: "s1", Key: []byte("planted-second-key="), Source: "env LAKESHORE_FUB_KEY"}},
 	}, got[0])
-	require.Equal(t, "redrock", got[1].ID)
+}
+
+func TestKeysOfWhichNoneIsLiveWarnAndAreTaken(t *testing.T) {
+	t.Parallel()
+	c := contract()
+	for at, live := range map[string]bool{"2026-11-01": true, "2026-12-15": true, "2027-02-01": true, "2028-01-01": false} {
+		now, err := time.Parse(time.DateOnly, at)
+		require.NoError(t, err)
+		c.Now = func() time.Time { return now }
+		files := load(t, "testdata/good/lakeshore.yaml")
+		if !live {
+			files[0].Data = []byte(strings.Replace(string(files[0].Data), "not_before: 2026-12-01", "not_before: 2030-01-01", 1))
+		}
+		got, err := tenantfile.Read(files, c)
+		require.NoError(t, err)
+		require.Len(t, got[0].Accounts[1].Keys, 2)
+		if live {
+			require.Empty(t, got[0].Warnings, at)
+			continue
+		}
+		require.Len(t, got[0].Warnings, 1)
+		require.Equal(t, "testdata/good/lakeshore.yaml:18:7: none of the keys is live now: every delivery that they sign is refused: "+
+			"add a key, or correct not_before and not_after", got[0].Warnings[0].String())
+	}
 }
 
 func TestEveryProblemOfEveryFileIsToldAtOnceWithItsPlaceAndRemedy(t *testing.T) {
@@ -182,6 +219,9 @@ func FuzzTenantFile(f *testing.F) {
 			return
 		}
 		require.Len(t, got, 1)
+		if got[0].System != "" {
+			return
+		}
 		require.Equal(t, "lakeshore", got[0].ID)
 		require.NotEmpty(t, got[0].TimeZone)
 	})
