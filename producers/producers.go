@@ -129,6 +129,9 @@ type Vendor struct {
 	Kinds []string
 	// PollEvery is how often an account is polled; also the reconciliation interval.
 	PollEvery time.Duration
+	// Again is the least time between two reads of one record by Fetch, where the vendor has such a
+	// rule: fetch lets a hint wait for it. Zero = none.
+	Again time.Duration
 	// AccountSchema is the JSON Schema (draft 2020-12) of an account's credential and settings:
 	// {"credential": {...}, "settings": {...}}.
 	AccountSchema []byte

@@ -1,0 +1,76 @@
+package docusign
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+	"strings"
+	"time"
+
+	"conveyance/avro/event"
+	"conveyance/internal/vendorjson"
+	"conveyance/producers"
+)
+
+// Hints implements producers.Webhook. The envelope is named by its id alone: the address in the body
+// is never used. It is the fact itself where the body holds a summary of that envelope with all that
+// we rely on; a deletion is believed only when it is read. A delivery about anything else than an
+// envelope (a template) names no record.
+func (s *Source) Hints(body []byte) (producers.Delivery, error) {
+	top, err := vendorjson.Parse(body)
+	if err != nil {
+		return producers.Delivery{}, &producers.ContractError{Path: "/", Why: "is no JSON: " + err.Error()}
+	}
+	defer top.Free()
+	r := producers.Record{Value: top}
+	data := r.One("data")
+	d := producers.Delivery{ID: deliveryID(body, r, data), Account: guid(data.Text("accountId"))}
+	if d.Account == "" {
+		return producers.Delivery{}, &producers.ContractError{Path: "/data/accountId", Why: "is no id"}
+	}
+	if strings.HasPrefix(r.Text("event"), "template-") {
+		return d, nil
+	}
+	id := guid(data.Text("envelopeId"))
+	if id == "" {
+		return producers.Delivery{}, &producers.ContractError{Path: "/data/envelopeId", Why: "is no id"}
+	}
+	record := event.Resource{Vendor: Name, Kind: KindEnvelope, ID: id}
+	d.Resources = []event.Resource{record}
+	d.Fact = fact(record, r, data.One("envelopeSummary"))
+	return d, nil
+}
+
+// fact is what a summary says, nil where it must be read instead.
+func fact(record event.Resource, r, summary producers.Record) *event.VendorSnapshot {
+	made := r.Time("generatedDateTime")
+	e := readEnvelope(summary)
+	if made == nil || !e.whole || e.gone || e.ID != record.ID {
+		return nil
+	}
+	snap := snapshot(record, e, summary.Value, time.Time{}, *made)
+	return &snap
+}
+
+// deliveryID is a digest of what should not change between attempts, since DocuSign sends no id: when
+// it was made, for which configuration, event, envelope and recipient. A body without the time it was
+// made at is told apart as a whole.
+func deliveryID(body []byte, r, data producers.Record) string {
+	h := sha256.New()
+	write := func(text string) {
+		var n [8]byte
+		binary.BigEndian.PutUint64(n[:], uint64(len(text))) // lengths keep the pieces apart
+		h.Write(n[:])
+		h.Write([]byte(text))
+	}
+	if r.Text("generatedDateTime") == "" {
+		h.Write(body)
+	}
+	for _, text := range [...]string{
+		r.Text("configurationId"), strings.ToLower(data.Text("envelopeId")), data.Text("recipientId"),
+		r.Text("event"), r.Text("generatedDateTime"),
+	} {
+		write(text)
+	}
+	return hex.EncodeToString(h.Sum(nil))
+}

@@ -1,0 +1,83 @@
+package docusign
+
+import (
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/base64"
+	"errors"
+	"net/http"
+	"strconv"
+
+	"conveyance/producers"
+)
+
+const (
+	// signaturesMax is how many keys an account may have: DocuSign sends one numbered header for each.
+	signaturesMax = 100
+	// signatureHeader is followed by its number, from 1, as net/http writes names.
+	signatureHeader = "X-Docusign-Signature-"
+)
+
+var (
+	errUnsigned = errors.New("verifying a delivery: no signature")
+	errGarbled  = errors.New("verifying a delivery: a signature header is no signature, or comes twice")
+	errForeign  = errors.New("verifying a delivery: signed by none of the keys")
+)
+
+// Verify implements producers.Webhook. A signature is the base64 of HMAC-SHA256 over the raw body,
+// with the key's text as it stands (it looks like base64, and is not decoded). Texts are compared, not
+// what they decode to, since base64 writes some bytes in several ways. One header that is no signature
+// at all, or comes twice, refuses the delivery. The work depends on the body and the number of keys
+// and headers alone: nothing ends early.
+func (s *Source) Verify(h http.Header, body []byte, keys []producers.Secret) (keyID string, err error) {
+	signatures, garbled := signatures(h)
+	matched := -1
+	for i := len(keys) - 1; i >= 0; i-- {
+		mine := sign(keys[i].Key, body)
+		for _, theirs := range signatures {
+			if hmac.Equal(mine, theirs) && len(keys[i].Key) > 0 {
+				matched = i
+			}
+		}
+	}
+	switch {
+	case garbled:
+		return "", errGarbled
+	case len(signatures) == 0:
+		return "", errUnsigned
+	case matched < 0:
+		return "", errForeign
+	}
+	return keys[matched].ID, nil
+}
+
+// signatures are the values of the numbered headers, at most signaturesMax whatever was sent.
+func signatures(h http.Header) (found [][]byte, garbled bool) {
+	for n := range signaturesMax {
+		values, sent := h[signatureHeader+strconv.Itoa(n+1)]
+		if !sent {
+			continue
+		}
+		if len(values) != 1 || !isSignature(values[0]) {
+			garbled = true
+			continue
+		}
+		found = append(found, []byte(values[0]))
+	}
+	return found, garbled
+}
+
+// isSignature says whether a text is 32 bytes in base64 as an encoder writes them.
+func isSignature(text string) bool {
+	if len(text) != base64.StdEncoding.EncodedLen(sha256.Size) {
+		return false
+	}
+	raw, err := base64.StdEncoding.Strict().DecodeString(text)
+	return err == nil && len(raw) == sha256.Size
+}
+
+func sign(key, body []byte) []byte {
+	mac := hmac.New(sha256.New, key)
+	mac.Write(body)
+	return base64.StdEncoding.AppendEncode(nil, mac.Sum(nil))
+}
