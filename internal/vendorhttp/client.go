@@ -3,6 +3,7 @@ package vendorhttp
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -69,7 +70,9 @@ func (c *Client) Close() { c.http.CloseIdleConnections() }
 //	408, 5xx                               retry for GET and HEAD, else doubt
 //	425, 503 with Retry-After              retry: the vendor did not process it
 //	429                                    hold the account until Retry-After
-//	401, 403                               hold the account until the next probe
+//	401, 403                               hold the account until the next probe; with Bearer, a 401
+//	                                       only where another token is refused too
+//	no access token to be had              what Config.Tokens says; nothing is sent
 //	3xx, other 4xx                         park
 //	body over the limit                    park for GET and HEAD, else doubt
 //	base URL or address not allowed        hold the account until it is configured anew
@@ -91,17 +94,10 @@ func (c *Client) Do(ctx context.Context, a tenant.Account, r Request) (Response,
 	if err != nil {
 		return Response{}, err
 	}
-	if purse := c.budget(r); purse != nil && !r.Free {
-		if err := purse.Take(ctx, a, cmp.Or(r.Lane, budget.LaneOf(ctx))); err != nil {
-			done(notAsked, entered)
-			return Response{}, err
-		}
-	}
-	started := time.Now()
-	resp, sent, err := c.send(ctx, target, r)
-	c.metrics.observe(a, resp.Status, time.Since(started))
-	if purse := c.budget(r); purse != nil && resp.Status != 0 {
-		purse.Learn(ctx, a, resp.Status, resp.Header)
+	resp, sent, err := c.attempt(ctx, target, a, &r)
+	if err, ok := errors.AsType[*unaskedError](err); ok {
+		done(notAsked, entered)
+		return Response{}, err.err
 	}
 	if err != nil {
 		done(outcomeOf(ctx, err), entered)
@@ -109,6 +105,64 @@ func (c *Client) Do(ctx context.Context, a tenant.Account, r Request) (Response,
 	}
 	done(answered(resp.Status), entered)
 	return c.judge(ctx, g, a, r, resp, entered)
+}
+
+// attempt makes the call, with Bearer under the account's access token: one that is refused is renewed
+// and the call made again, once, whatever its method, since a refused call was not carried out. r
+// becomes what was sent, so that no error quotes the token.
+func (c *Client) attempt(ctx context.Context, target string, a tenant.Account, r *Request) (Response, bool, error) {
+	if !r.Bearer {
+		return c.pay(ctx, target, a, *r)
+	}
+	if c.cfg.Tokens == nil {
+		return Response{}, false, &unaskedError{verdict.Held(scope(a), time.Time{}, "no access tokens in this process", nil)}
+	}
+	token, err := c.cfg.Tokens.Token(ctx, a)
+	if err != nil {
+		return Response{}, false, &unaskedError{err}
+	}
+	r.authorize(token)
+	resp, sent, err := c.pay(ctx, target, a, *r)
+	if err != nil || resp.Status != http.StatusUnauthorized {
+		return resp, sent, err
+	}
+	if token, err = c.cfg.Tokens.Renew(ctx, a, token); err != nil {
+		return Response{}, false, &unaskedError{err}
+	}
+	r.authorize(token)
+	return c.pay(ctx, target, a, *r)
+}
+
+// unaskedError is why a call was not made; what it holds is the caller's to hear.
+type unaskedError struct{ err error }
+
+func (e *unaskedError) Error() string { return e.err.Error() }
+func (e *unaskedError) Unwrap() error { return e.err }
+
+// pay makes one call from the account's budget.
+func (c *Client) pay(ctx context.Context, target string, a tenant.Account, r Request) (Response, bool, error) {
+	purse := c.budget(r)
+	if purse != nil && !r.Free {
+		if err := purse.Take(ctx, a, cmp.Or(r.Lane, budget.LaneOf(ctx))); err != nil {
+			return Response{}, false, &unaskedError{err}
+		}
+	}
+	started := time.Now()
+	resp, sent, err := c.send(ctx, target, r)
+	c.metrics.observe(a, resp.Status, time.Since(started))
+	if purse != nil && resp.Status != 0 {
+		purse.Learn(ctx, a, resp.Status, resp.Header)
+	}
+	return resp, sent, err
+}
+
+// authorize puts an access token into the header, and leaves the caller's own as it is.
+func (r *Request) authorize(token string) {
+	r.Header = r.Header.Clone()
+	if r.Header == nil {
+		r.Header = http.Header{}
+	}
+	r.Header.Set("Authorization", bearer+token)
 }
 
 // send makes the call. sent is true where a byte of it may have reached the vendor: from the moment

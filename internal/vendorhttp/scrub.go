@@ -18,6 +18,7 @@ const (
 	// echoBytesMin is the shortest sent value that is masked; shorter ones are words and numbers
 	// that say nothing of a person.
 	echoBytesMin = 3
+	bearer       = "Bearer "
 )
 
 var (
@@ -67,6 +68,7 @@ func said(r Request, a tenant.Account) []string {
 		if name != "Content-Type" && name != "Accept" {
 			for _, v := range values {
 				add(v)
+				add(strings.TrimPrefix(v, bearer))
 			}
 		}
 	}
