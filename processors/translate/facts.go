@@ -138,9 +138,8 @@ func changedAt(version int64) *time.Time {
 }
 
 // outs completes events of one revision and says where each goes: contacts under their own key, all
-// else under the deal's, which is the key of its record.
-func outs(events []event.Event, s *event.VendorSnapshot, revision int64, firstSight bool) []stream.Out {
-	key := []byte(s.Resource.Key())
+// else under the deal's, which is key, the one of its record.
+func outs(events []event.Event, s *event.VendorSnapshot, key []byte, revision int64, firstSight bool) []stream.Out {
 	out := make([]stream.Out, 0, len(events))
 	for _, e := range events {
 		o := e.Source()

@@ -199,12 +199,12 @@ func (s *shelf) load(_ context.Context, keys []string) (map[string]held, error) 
 	return out, nil
 }
 
-func (s *shelf) save(_ context.Context, _ pgx.Tx, rows []row, revisions []revised) error {
+func (s *shelf) save(_ context.Context, _ pgx.Tx, rows []*row, bodies []byte, revisions []revised) error {
 	for _, r := range rows {
 		h := r.held
 		h.facts, h.body, h.cost = nil, s.rows[r.key].body, 0
-		if r.newBody != nil {
-			h.body = r.newBody
+		if r.size > 0 {
+			h.body, bodies = bodies[:r.size:r.size], bodies[r.size:]
 		}
 		s.rows[r.key] = h
 	}

@@ -45,15 +45,19 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 	return m, errors.Join(r.Register(m.snapshots), r.Register(m.drift))
 }
 
-func (m *metrics) drifts(all []drifted) {
+// count adds what a batch came to.
+func (m *metrics) count(outcomes map[outcome]int, drifts map[drifted]int) {
+	for o, n := range outcomes {
+		m.snapshots.WithLabelValues(o.vendor, o.what).Add(float64(n))
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	for _, d := range all {
+	for d, n := range drifts {
 		if !m.seen[d] && len(m.seen) >= driftsMax {
 			d.Path, d.What = "other", ""
 		} else {
 			m.seen[d] = true
 		}
-		m.drift.WithLabelValues(d.vendor, d.Path, d.Kind, d.What).Inc()
+		m.drift.WithLabelValues(d.vendor, d.Path, d.Kind, d.What).Add(float64(n))
 	}
 }

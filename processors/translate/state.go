@@ -3,6 +3,7 @@ package translate
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -60,17 +61,35 @@ func (h *held) take(s *event.VendorSnapshot) (changed bool) {
 	return changed
 }
 
-// row is what a batch made of one record.
+// row is what a batch makes of one record.
 type row struct {
 	key string
 	held
-	newBody []byte // packed; nil = as it is
+	changed bool   // to be written
+	value   []byte // the snapshot that replaces the one that is kept, as it stands in the log; nil = none
+	size    int    // of it, packed
 }
 
-// pack compresses a snapshot as it stands in the log. s2 halves JSON at a gigabyte a second.
-func pack(value []byte) []byte { return s2.Encode(nil, value) }
+// pack compresses the new snapshots of rows into one value, behind one another. s2 halves JSON at a
+// gigabyte a second.
+func pack(rows []*row) []byte {
+	total := 0
+	for _, r := range rows {
+		total += len(r.value)
+	}
+	out := make([]byte, 0, total/packedFactor)
+	for _, r := range rows {
+		if r.value == nil {
+			continue
+		}
+		out = slices.Grow(out, s2.MaxEncodedLen(len(r.value)))
+		r.size = len(s2.Encode(out[len(out):cap(out)], r.value))
+		out = out[:len(out)+r.size]
+	}
+	return out
+}
 
-// unpack is the inverse of pack.
+// unpack is the inverse of pack, for one snapshot.
 func unpack(body []byte) ([]byte, error) {
 	value, err := s2.Decode(nil, body)
 	if err != nil {
@@ -88,7 +107,7 @@ type revised struct {
 // store is where what is held lies; tables is the one that is Postgres.
 type store interface {
 	load(ctx context.Context, keys []string) (map[string]held, error)
-	save(ctx context.Context, tx pgx.Tx, rows []row, revisions []revised) error
+	save(ctx context.Context, tx pgx.Tx, rows []*row, bodies []byte, revisions []revised) error
 }
 
 type tables struct {
@@ -119,37 +138,34 @@ func (t tables) load(ctx context.Context, keys []string) (map[string]held, error
 }
 
 // save writes rows, and which fetch became which revision, in one round trip. Bodies go as one value
-// that is cut up there: an array of them costs pgx many times their size.
-func (t tables) save(ctx context.Context, tx pgx.Tx, rows []row, revisions []revised) error {
-	n := len(rows)
-	keys, digests := make([]string, n), make([]string, n)
-	versions, tokens, gones, counts := make([]int64, n), make([]int64, n), make([]int64, n), make([]int64, n)
-	firsts, reads := make([]time.Time, n), make([]time.Time, n)
-	at, sizes := make([]int32, n), make([]int32, n)
-	total := 0
-	for i, r := range rows {
-		keys[i], digests[i] = r.key, r.digest
-		versions[i], tokens[i], gones[i], counts[i] = r.version, r.token, r.goneToken, r.revision
-		firsts[i], reads[i] = r.firstReadAt, r.readAt
-		at[i], sizes[i] = int32(total+1), int32(len(r.newBody)) //nolint:gosec // G115: a batch is a few MiB
-		total += len(r.newBody)
-	}
-	bodies := make([]byte, 0, total)
-	for _, r := range rows {
-		bodies = append(bodies, r.newBody...)
-	}
+// that is cut up there: an array of them costs pgx many times their size. They go last, or the buffer
+// that holds them would grow once more.
+func (t tables) save(ctx context.Context, tx pgx.Tx, rows []*row, bodies []byte, revisions []revised) error {
 	b := &pgx.Batch{}
-	b.Queue(postgres.In(t.schema, sqlSave),
-		laneLive, keys, versions, tokens, gones, counts, digests, at, sizes, firsts, reads, bodies)
-	if n = len(revisions); n > 0 {
+	if n := len(revisions); n > 0 {
 		names, of, numbers := make([]string, n), make([]int64, n), make([]int64, n)
 		for i, r := range revisions {
 			names[i], of[i], numbers[i] = r.key, r.token, r.revision
 		}
 		b.Queue(postgres.In(t.schema, sqlRevisions), names, of, numbers)
 	}
+	n := len(rows)
+	keys, digests := make([]string, n), make([]string, n)
+	versions, tokens, gones, counts := make([]int64, n), make([]int64, n), make([]int64, n), make([]int64, n)
+	firsts, reads := make([]time.Time, n), make([]time.Time, n)
+	at, sizes := make([]int32, n), make([]int32, n)
+	next := 1
+	for i, r := range rows {
+		keys[i], digests[i] = r.key, r.digest
+		versions[i], tokens[i], gones[i], counts[i] = r.version, r.token, r.goneToken, r.revision
+		firsts[i], reads[i] = r.firstReadAt, r.readAt
+		at[i], sizes[i] = int32(next), int32(r.size) //nolint:gosec // G115: a batch is a few MiB
+		next += r.size
+	}
+	b.Queue(postgres.In(t.schema, sqlSave),
+		laneLive, keys, versions, tokens, gones, counts, digests, at, sizes, firsts, reads, bodies)
 	if err := tx.SendBatch(ctx, b).Close(); err != nil {
-		return fmt.Errorf("storing the state of %d records and %d revisions: %w", len(rows), n, err)
+		return fmt.Errorf("storing the state of %d records and %d revisions: %w", n, len(revisions), err)
 	}
 	return nil
 }

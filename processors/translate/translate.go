@@ -95,12 +95,16 @@ func New(cfg Config, deps Deps) (*Translator, error) {
 // Handle translates a batch against what was committed before it. What it learns is remembered only
 // in the transaction that moves the offset (protocol.md 9).
 func (t *Translator) Handle(ctx context.Context, b *stream.Batch) error {
-	w := &work{t: t, topic: b.Topic(), partition: b.Partition(), held: map[string]*held{}, bodies: map[string][]byte{}}
+	w := &work{
+		t: t, topic: b.Topic(), partition: b.Partition(),
+		rows: map[string]*row{}, of: make([]*row, len(b.Results())),
+		outcomes: map[outcome]int{}, drift: map[drifted]int{},
+	}
 	if err := w.read(ctx, b); err != nil {
 		return err
 	}
 	for i, r := range b.Records() {
-		outs, err := w.translate(ctx, r)
+		outs, err := w.translate(ctx, r, w.of[i])
 		v := verdict.Of(err)
 		switch {
 		case v == nil:
@@ -111,11 +115,7 @@ func (t *Translator) Handle(ctx context.Context, b *stream.Batch) error {
 			return err
 		}
 	}
-	for key, value := range w.bodies {
-		if value != nil {
-			w.bodies[key] = pack(value)
-		}
-	}
+	w.bodies = pack(w.changed)
 	if len(w.outcomes) > 0 {
 		b.Commit(w.commit)
 	}

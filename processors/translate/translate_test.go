@@ -295,7 +295,7 @@ func TestDriftsCannotFillTheMetrics(t *testing.T) {
 	m, err := newMetrics(nil)
 	require.NoError(t, err)
 	for i := range 3 * driftsMax {
-		m.drifts([]drifted{{"plain", producers.Drift{Path: "/" + strings.Repeat("x", i), Kind: producers.DriftUnknownField}}})
+		m.count(nil, map[drifted]int{{"plain", producers.Drift{Path: "/" + strings.Repeat("x", i), Kind: producers.DriftUnknownField}}: 1})
 	}
 	require.Equal(t, driftsMax+1, testutil.CollectAndCount(m.drift))
 }

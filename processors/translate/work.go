@@ -22,42 +22,46 @@ type work struct {
 	t         *Translator
 	topic     string
 	partition int32
-	held      map[string]*held  // of every record of the batch
-	changed   []string          // whose row is written, once each, in order
-	bodies    map[string][]byte // snapshots that replace those that are kept; packed at the end
+	rows      map[string]*row // of every record of the batch
+	of        []*row          // of the batch's records; nil where one is no snapshot
+	changed   []*row          // to be written, in order
+	bodies    []byte          // of changed, packed, behind one another
 	revisions []revised
-	outcomes  [][2]string // vendor and outcome
-	drift     []drifted
+	outcomes  map[outcome]int
+	drift     map[drifted]int
 }
+
+// outcome is what a snapshot of a vendor came to.
+type outcome struct{ vendor, what string }
 
 // read takes what is remembered, and reads the rest in one statement.
 func (w *work) read(ctx context.Context, b *stream.Batch) error {
 	var missing []string
-	for _, r := range b.Records() {
+	for i, r := range b.Records() {
 		s, ok := r.Message.(*event.VendorSnapshot)
 		if !ok {
 			continue
 		}
 		key := s.Resource.Key()
-		if w.held[key] != nil {
-			continue
+		if w.rows[key] == nil {
+			h, known := w.t.memory.get(w.place(key))
+			if !known {
+				missing = append(missing, key)
+			}
+			w.rows[key] = &row{key: key, held: h}
 		}
-		h, known := w.t.memory.get(w.place(key))
-		if !known {
-			missing = append(missing, key)
-		}
-		w.held[key] = &h
+		w.of[i] = w.rows[key]
 	}
 	if len(missing) == 0 {
 		return nil
 	}
-	rows, err := w.t.store.load(ctx, missing)
+	stored, err := w.t.store.load(ctx, missing)
 	if err != nil {
 		return err
 	}
-	for key, h := range rows {
+	for key, h := range stored {
 		h.cost = len(h.body) * packedFactor * costFactor
-		*w.held[key] = h
+		w.rows[key].held = h
 	}
 	return nil
 }
@@ -65,12 +69,12 @@ func (w *work) read(ctx context.Context, b *stream.Batch) error {
 func (w *work) place(key string) place { return place{w.topic, w.partition, key} }
 
 // translate brings one record to its outputs, or to the verdict that it has none.
-func (w *work) translate(ctx context.Context, r *stream.Record) ([]stream.Out, error) {
+func (w *work) translate(ctx context.Context, r *stream.Record, to *row) ([]stream.Out, error) {
 	s, ok := r.Message.(*event.VendorSnapshot)
 	if !ok {
 		return nil, verdict.Skipped("no snapshot")
 	}
-	key := s.Resource.Key()
+	key := to.key
 	if string(r.Key) != key {
 		return nil, verdict.Parked("record key is not its resource",
 			fmt.Errorf("translating %s: it came under another key", key))
@@ -80,14 +84,14 @@ func (w *work) translate(ctx context.Context, r *stream.Record) ([]stream.Out, e
 		return nil, verdict.Parked("vendor unknown to this build",
 			fmt.Errorf("translating %s: no vendor %s", key, s.Resource.Vendor))
 	}
-	was := *w.held[key]
+	was := to.held
 	if !was.takes(s) {
 		w.count(vendor.Name, "older")
 		return nil, verdict.Skipped("older than what is held")
 	}
 	is := was
 	if !is.take(s) {
-		w.put(key, is, nil)
+		w.put(to, is, nil)
 		w.count(vendor.Name, "unchanged")
 		return nil, verdict.Skipped("unchanged")
 	}
@@ -110,9 +114,9 @@ func (w *work) translate(ctx context.Context, r *stream.Record) ([]stream.Out, e
 	} else {
 		is.cost = len(value) * costFactor
 	}
-	w.put(key, is, value)
+	w.put(to, is, value)
 	w.revisions = append(w.revisions, revised{key, s.Token, is.revision})
-	return outs(Diff(before, after), s, is.revision, was.revision == 0), nil
+	return outs(Diff(before, after), s, r.Key, is.revision, was.revision == 0), nil
 }
 
 // tenant returns whom a record belongs to. One whom nobody knows is held: the file comes later.
@@ -187,47 +191,39 @@ func (w *work) after(
 	}
 	w.count(v.Name, "changed")
 	for _, d := range f.Drift {
-		w.drift = append(w.drift, drifted{v.Name, d})
+		w.drift[drifted{v.Name, d}]++
 	}
 	f.Drift, f.Claims = nil, nil // not of the state
 	return f, nil
 }
 
-func (w *work) count(vendor, outcome string) {
-	w.outcomes = append(w.outcomes, [2]string{vendor, outcome})
-}
+func (w *work) count(vendor, what string) { w.outcomes[outcome{vendor, what}]++ }
 
-// put makes h what later records of the batch find.
-func (w *work) put(key string, h held, value []byte) {
-	if _, written := w.bodies[key]; !written {
-		w.changed = append(w.changed, key)
-		w.bodies[key] = nil
+// put makes h what later records of the batch find, and value the snapshot that is kept; nil = the
+// one that is there.
+func (w *work) put(to *row, h held, value []byte) {
+	if !to.changed {
+		to.changed = true
+		w.changed = append(w.changed, to)
 	}
 	if value != nil {
-		w.bodies[key] = value
+		to.value = value
 	}
-	*w.held[key] = h
+	to.held = h
 }
 
 // commit writes what changed, and only then remembers and counts it. A transaction that comes to
 // nothing makes the engine call Forget.
 func (w *work) commit(ctx context.Context, tx pgx.Tx) error {
-	rows := make([]row, len(w.changed))
-	for i, key := range w.changed {
-		rows[i] = row{key, *w.held[key], w.bodies[key]}
-	}
-	if len(rows) > 0 {
-		if err := w.t.store.save(ctx, tx, rows, w.revisions); err != nil {
+	if len(w.changed) > 0 {
+		if err := w.t.store.save(ctx, tx, w.changed, w.bodies, w.revisions); err != nil {
 			return err
 		}
 	}
-	for _, r := range rows {
+	for _, r := range w.changed {
 		w.t.memory.put(w.place(r.key), r.held)
 	}
-	for _, o := range w.outcomes {
-		w.t.metrics.snapshots.WithLabelValues(o[0], o[1]).Inc()
-	}
-	w.t.metrics.drifts(w.drift)
+	w.t.metrics.count(w.outcomes, w.drift)
 	w.outcomes, w.drift = nil, nil // a transaction may be repeated
 	return nil
 }
