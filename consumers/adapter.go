@@ -14,8 +14,9 @@ import (
 )
 
 const (
-	// lookAgain is when a record that was released and still finds its tenant paused is tried by
-	// itself: the release may be younger than what this process knows of the tenant.
+	// lookAgain is when a record that finds its tenant paused is tried by itself, one of each partition
+	// for all: whoever resumes wakes them, but the resume may be younger than what this process knows
+	// of the tenant, and have woken them before they were held.
 	lookAgain = 4 * tenant.RefreshAfter
 	// unknownFor is how long a record of a tenant that nobody knows waits between two looks: a
 	// tenant's file may be applied after its records, and nobody wakes what has no tenant.
@@ -50,7 +51,7 @@ func (r *runner) Plan(ctx context.Context, rec *stream.Record) ([]ledger.Effect,
 	case beforeGoLive(e, wants.EffectsFrom):
 		return nil, verdict.Skipped("before go-live")
 	}
-	if err := r.paused(t, rec); err != nil {
+	if err := r.paused(t); err != nil {
 		return nil, err
 	}
 	return r.adapter.Plan(ctx, t, e)
@@ -62,7 +63,7 @@ func (r *runner) Plan(ctx context.Context, rec *stream.Record) ([]ledger.Effect,
 func (r *runner) Apply(ctx context.Context, rec *stream.Record, f ledger.Effect) (ledger.Receipt, error) {
 	e, t, err := r.tenant(ctx, rec)
 	if err == nil {
-		err = r.paused(t, rec)
+		err = r.paused(t)
 	}
 	if err != nil {
 		return ledger.Receipt{}, err
@@ -73,7 +74,7 @@ func (r *runner) Apply(ctx context.Context, rec *stream.Record, f ledger.Effect)
 func (r *runner) Confirm(ctx context.Context, rec *stream.Record, f ledger.Effect) (ledger.Outcome, error) {
 	e, t, err := r.tenant(ctx, rec)
 	if err == nil {
-		err = r.paused(t, rec)
+		err = r.paused(t)
 	}
 	if err != nil {
 		return ledger.CannotTell, err
@@ -98,12 +99,9 @@ func (r *runner) tenant(ctx context.Context, rec *stream.Record) (event.Event, t
 	return e, t, nil
 }
 
-// paused is the hold of a record whose tenant, adapter or account must not be called now.
-func (r *runner) paused(t tenant.Tenant, rec *stream.Record) error {
-	var until time.Time // none: whoever resumes wakes the scope
-	if rec.Queued {
-		until = time.Now().Add(lookAgain)
-	}
+// paused is the hold of records whose tenant, adapter or account must not be called now.
+func (r *runner) paused(t tenant.Tenant) error {
+	until := time.Now().Add(lookAgain)
 	wants, ok := t.Adapters[r.name]
 	switch {
 	case !ok: // only where it was planned when there was one

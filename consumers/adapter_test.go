@@ -142,21 +142,23 @@ func TestNobodyIsCalledForATenantThatMustNotBe(t *testing.T) {
 				require.Equal(t, verdict.Hold, v.Kind)
 				require.Equal(t, cause, v.Cause)
 				require.Equal(t, tt.scope, v.Scope)
-				require.True(t, v.Until.IsZero(), "whoever resumes wakes it")
+				require.WithinDuration(t, time.Now().Add(10*time.Second), v.Until, 5*time.Second, "it looks again by itself")
 			}
 			require.Zero(t, *a)
 		})
 	}
 }
 
-func TestRecordReleasedBeforeThisProcessKnowsOfItLooksAgainByItself(t *testing.T) {
+func TestRecordThatIsHeldAfterTheResumeLooksAgainByItself(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		h, _ := runner(t, func(b *tenant.Tenant) { b.Paused = true })
-		rec := deal(t, nil)
-		rec.Queued = true
-		_, err := h.Plan(t.Context(), rec)
-		require.Equal(t, time.Now().Add(4*tenant.RefreshAfter), verdict.Of(err).Until)
+		for _, queued := range []bool{false, true} { // read, or released, before this process knows of the resume
+			h, _ := runner(t, func(b *tenant.Tenant) { b.Paused = true })
+			rec := deal(t, nil)
+			rec.Queued = queued
+			_, err := h.Plan(t.Context(), rec)
+			require.Equal(t, time.Now().Add(4*tenant.RefreshAfter), verdict.Of(err).Until)
+		}
 	})
 }
 
