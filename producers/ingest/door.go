@@ -1,0 +1,222 @@
+package ingest
+
+import (
+	"errors"
+	"io"
+	"mime"
+	"net/http"
+	"os"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"conveyance/avro/event"
+	"conveyance/internal/observe"
+	"conveyance/internal/tenant"
+	"conveyance/producers"
+)
+
+// delivery is one request on its way through the door.
+type delivery struct {
+	vendor   producers.Vendor
+	began    time.Time // our deadline counts from here
+	body     []byte
+	endpoint tenant.Endpoint
+	key      string // id of the key that signed
+	named    producers.Delivery
+	headers  []event.Header
+}
+
+// in answers one delivery. The order matters: what is refused before the body is read says nothing of
+// any account, and after it only the signature decides.
+func (d *Door) in(w http.ResponseWriter, r *http.Request) {
+	v, known := d.vendors[r.PathValue("vendor")]
+	if !known {
+		http.NotFound(w, r)
+		return
+	}
+	in := delivery{vendor: v, began: time.Now()}
+	w.Header().Set("Cache-Control", "no-store")
+	if !plainJSON(r.Header) {
+		d.answer(w, &in, http.StatusUnsupportedMediaType, "media type")
+		return
+	}
+	body, taken, err := d.read(w, r)
+	defer d.reading.give(taken)
+	if err != nil {
+		d.unread(w, &in, err)
+		return
+	}
+	whole := time.Now()
+	in.body, in.headers = body, kept(r.Header)
+	if reason := d.verify(r, &in); reason != "" {
+		d.reject(w, r, &in, reason, whole)
+		return
+	}
+	d.accept(w, &in)
+}
+
+// plainJSON says whether the body is JSON as it stands. A compressed one may be a bomb, and nobody who
+// signs raw bytes sends any.
+func plainJSON(h http.Header) bool {
+	if e := h.Get("Content-Encoding"); e != "" && !strings.EqualFold(e, "identity") {
+		return false
+	}
+	media, _, err := mime.ParseMediaType(h.Get("Content-Type"))
+	return err == nil && (media == "application/json" || strings.HasPrefix(media, "application/") && strings.HasSuffix(media, "+json"))
+}
+
+// errCrowded means that larger bodies fill the memory that they may have.
+var errCrowded = errors.New("too many large bodies at once")
+
+// read reads a body as it comes: memory is taken for what has been sent, not for what was announced.
+// The caller gives back what was taken of reading.
+func (d *Door) read(w http.ResponseWriter, r *http.Request) (body []byte, taken int64, err error) {
+	if r.ContentLength > bodyBytesMax {
+		return nil, 0, &http.MaxBytesError{Limit: bodyBytesMax}
+	}
+	src := http.MaxBytesReader(w, r.Body, bodyBytesMax)
+	size := int64(freeBytes)
+	if r.ContentLength >= 0 && r.ContentLength < size {
+		size = r.ContentLength + 1 // room to see the end
+	}
+	body = make([]byte, 0, size)
+	for {
+		n, err := src.Read(body[len(body):cap(body)])
+		body = body[:len(body)+n]
+		if errors.Is(err, io.EOF) {
+			return body, taken, nil
+		}
+		if err != nil {
+			return nil, taken, err
+		}
+		if len(body) < cap(body) {
+			continue
+		}
+		more := min(2*int64(cap(body)), bodyBytesMax+1)
+		if !d.reading.take(more - taken) {
+			return nil, taken, errCrowded
+		}
+		taken = more
+		body = append(make([]byte, 0, more), body...)
+	}
+}
+
+// unread answers what could not be read whole.
+func (d *Door) unread(w http.ResponseWriter, in *delivery, err error) {
+	w.Header().Set("Connection", "close") // the rest of the body is not waited for
+	_, tooLarge := errors.AsType[*http.MaxBytesError](err)
+	switch {
+	case tooLarge:
+		d.answer(w, in, http.StatusRequestEntityTooLarge, "too large")
+	case errors.Is(err, errCrowded):
+		d.busy(w, in, "crowded")
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		d.answer(w, in, http.StatusRequestTimeout, "slow")
+	default: // the client has gone, or what it sent is no HTTP
+		d.answer(w, in, http.StatusBadRequest, "broken off")
+	}
+}
+
+// accept puts a delivery on the bus and answers when it is there, or when its time is over.
+func (d *Door) accept(w http.ResponseWriter, in *delivery) {
+	left := deadline(in.vendor) - time.Since(in.began)
+	size := int64(len(in.body) + recordBytes/16) // headers are seldom more than a few KiB
+	for _, h := range in.headers {
+		size += int64(len(h.Name) + len(h.Value))
+	}
+	switch {
+	case left <= 0:
+		d.busy(w, in, "late")
+		return
+	case !d.records.take(1):
+		d.busy(w, in, "full")
+		return
+	case !d.bytes.take(size):
+		d.records.give(1)
+		d.busy(w, in, "full")
+		return
+	}
+	f := &flight{acked: make(chan error, 1)}
+	record := in.record(d.cfg.Now())
+	d.flying.Go(func() { d.fly(f, record, size) })
+	timer := time.NewTimer(left)
+	defer timer.Stop()
+	select {
+	case err := <-f.acked:
+		d.landed(w, in, err)
+	case <-timer.C:
+		if !f.over.CompareAndSwap(false, true) {
+			d.landed(w, in, <-f.acked)
+			return
+		}
+		d.away(nil)
+		d.busy(w, in, "late")
+	}
+}
+
+// flight is a record on its way to Kafka, and whether somebody was first to end the waiting for it.
+type flight struct {
+	acked chan error
+	over  atomic.Bool
+}
+
+// fly waits for one record's outcome, however long it takes.
+func (d *Door) fly(f *flight, w *event.WebhookReceived, size int64) {
+	err := d.publish.Publish(d.life, recordKey(w), w)
+	d.records.give(1)
+	d.bytes.give(size)
+	if err == nil {
+		d.back()
+	}
+	if f.over.CompareAndSwap(false, true) {
+		f.acked <- err
+		return
+	}
+	d.metrics.landedLate(w.Vendor, err)
+}
+
+// landed answers a delivery whose outcome came in time.
+func (d *Door) landed(w http.ResponseWriter, in *delivery, err error) {
+	if err != nil {
+		d.away(err)
+		d.busy(w, in, "refused")
+		return
+	}
+	d.answer(w, in, http.StatusOK, outcomeAccepted)
+}
+
+// deadline is how long a vendor's delivery may take from its first byte here to our answer.
+func deadline(v producers.Vendor) time.Duration {
+	answer := v.Answer
+	if answer == 0 {
+		answer = answerDefault
+	}
+	return min(answer, answerMax) - answerMargin
+}
+
+// away notes that Kafka has not acknowledged in time, or not at all; back, that it does again. Each is
+// one line in the log, however many deliveries are refused meanwhile.
+func (d *Door) away(err error) {
+	now := d.cfg.Now()
+	if d.awaySince.CompareAndSwap(nil, &now) {
+		d.log.Warn("kafka.away", observe.Err(err))
+	}
+}
+
+func (d *Door) back() {
+	if d.awaySince.Load() != nil && d.awaySince.Swap(nil) != nil {
+		d.log.Info("kafka.back")
+	}
+}
+
+func (d *Door) busy(w http.ResponseWriter, in *delivery, reason string) {
+	w.Header().Set("Retry-After", retryAfter)
+	d.answer(w, in, http.StatusServiceUnavailable, reason)
+}
+
+// answer counts why, and answers without a body.
+func (d *Door) answer(w http.ResponseWriter, in *delivery, status int, outcome string) {
+	d.metrics.answered(in.vendor.Name, outcome, time.Since(in.began))
+	w.WriteHeader(status)
+}

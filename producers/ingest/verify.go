@@ -1,0 +1,141 @@
+package ingest
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"maps"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"conveyance/avro/event"
+	"conveyance/internal/tenant"
+	"conveyance/producers"
+)
+
+// verify says why a delivery is none, or nothing where it is one. The work is the same whatever the
+// token: an unknown one has as many keys as a known one, and they sign nothing.
+func (d *Door) verify(r *http.Request, in *delivery) (reason string) {
+	now := d.cfg.Now()
+	endpoint, known := d.endpoints.Endpoint(r.Context(), in.vendor.Name, r.PathValue("token"))
+	keys, live := d.keys(endpoint.Keys, now)
+	id, err := in.vendor.Webhook.Verify(r.Header, in.body, keys)
+	switch {
+	case !known:
+		return "unknown token"
+	case err != nil || id == "":
+		d.watch.refused(accountOf(endpoint.Account), now)
+		switch {
+		case live == 0:
+			return "no live key"
+		case len(in.headers) == 0:
+			return "unsigned"
+		}
+		return "signature"
+	}
+	in.endpoint, in.key, in.named = endpoint, id, named(in.vendor.Webhook, in.body)
+	if theirs := endpoint.Account.ExternalID; in.named.Account != "" && theirs != "" && !strings.EqualFold(in.named.Account, theirs) {
+		return "another account"
+	}
+	d.watch.came(accountOf(endpoint.Account), id, now)
+	return ""
+}
+
+// keys are the live ones, filled up to the most that any account was seen with.
+func (d *Door) keys(all []tenant.WebhookKey, now time.Time) (keys []tenant.WebhookKey, live int) {
+	most := int(d.keysTried.Load())
+	keys = make([]tenant.WebhookKey, 0, max(most, len(all)))
+	for _, k := range all {
+		if k.Live(now) {
+			keys = append(keys, k)
+		}
+	}
+	live = len(keys)
+	if live > most {
+		d.keysTried.Store(int32(live)) //nolint:gosec // G115: a few keys; of two that race the next one wins
+	}
+	for len(keys) < most {
+		keys = append(keys, tenant.WebhookKey{Key: d.dummy})
+	}
+	return keys, live
+}
+
+// idBytesMax of a delivery's id: it becomes a key and a header of the record.
+const idBytesMax = 256
+
+// named is what a signed body says of itself. One that cannot be read, or whose id is no id, is told
+// apart by its bytes: nothing that is signed is lost, and intake parks what it does not understand.
+func named(w producers.Webhook, body []byte) producers.Delivery {
+	n, err := w.Hints(body)
+	if err != nil {
+		n = producers.Delivery{}
+	}
+	odd := func(r rune) bool { return r == utf8.RuneError || !unicode.IsPrint(r) }
+	if n.ID == "" || len(n.ID) > idBytesMax || strings.ContainsFunc(n.ID, odd) {
+		sum := sha256.Sum256(body)
+		n.ID = "sha256:" + hex.EncodeToString(sum[:])
+	}
+	return n
+}
+
+// reject answers 401: whatever the reason, the same bytes after the same time.
+func (d *Door) reject(w http.ResponseWriter, r *http.Request, in *delivery, reason string, whole time.Time) {
+	d.metrics.answered(in.vendor.Name, reason, time.Since(in.began))
+	timer := time.NewTimer(d.cfg.RejectAfter - time.Since(whole))
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-r.Context().Done():
+	}
+	w.WriteHeader(http.StatusUnauthorized)
+}
+
+// record is what goes on the bus.
+func (in *delivery) record(now time.Time) *event.WebhookReceived {
+	a := in.endpoint.Account
+	return &event.WebhookReceived{
+		Tenant: a.Tenant, Vendor: a.Vendor, Account: a.Name, DeliveryID: in.named.ID,
+		ReceivedAt: now.UTC().Truncate(time.Millisecond), Headers: in.headers, VerifiedBy: in.key, Body: in.body,
+	}
+}
+
+// recordKey is account and delivery id: all attempts of one delivery lie in one partition, in order.
+func recordKey(w *event.WebhookReceived) string {
+	return w.Tenant + "/" + w.Vendor + "/" + w.Account + "/" + w.DeliveryID
+}
+
+// keptBytesMax bounds the headers that are kept, names included: a hundred signatures are 10 KiB.
+const keptBytesMax = recordBytes / 2
+
+// kept are the headers that verifications read: signatures, digests, and what is signed beside the
+// body. Credentials, cookies and what proxies add are not among them.
+func kept(h http.Header) []event.Header {
+	var all []event.Header
+	left := keptBytesMax
+	for _, name := range slices.Sorted(maps.Keys(h)) {
+		if !signs(name) {
+			continue
+		}
+		for _, v := range h[name] {
+			v = strings.ToValidUTF8(v, string(utf8.RuneError))
+			if left -= len(name) + len(v); left < 0 {
+				return all
+			}
+			all = append(all, event.Header{Name: name, Value: v})
+		}
+	}
+	return all
+}
+
+func signs(name string) bool {
+	name = strings.ToLower(name)
+	for _, part := range [...]string{"signature", "digest", "timestamp", "webhook"} {
+		if strings.Contains(name, part) {
+			return true
+		}
+	}
+	return false
+}
