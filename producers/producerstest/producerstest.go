@@ -7,6 +7,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"flag"
+	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
@@ -29,11 +30,15 @@ var update = flag.Bool("update", false, "write golden files anew")
 type Leaf struct {
 	Vendor producers.Vendor
 	// Testdata is a folder of cases. A case is a folder with one file per part, named as the part
-	// (sale.json), and the golden facts.json, or error.txt where the snapshot breaks its contract.
+	// (sale.json), and the golden facts.json, or error.txt where the snapshot breaks its contract. The
+	// folder deliveries holds bodies of webhooks, each with what Hints says of it.
 	Testdata string
 	// Account reaches a vendor that the test serves. Known is a record there, Gone answers 404.
 	Account     tenant.Account
 	Known, Gone event.Resource
+	// Sign returns the headers with which the vendor delivers a body that it signs with each of keys.
+	// Nil where it has no webhooks.
+	Sign func(body []byte, keys ...[]byte) http.Header
 	// Change changes Known there, so that its version rises.
 	Change func(t *testing.T)
 }
@@ -43,6 +48,9 @@ func Run(t *testing.T, leaf Leaf) {
 	t.Helper()
 	t.Run("account schema compiles", func(t *testing.T) { accountSchema(t, leaf) })
 	t.Run("every snapshot maps as recorded, and purely", func(t *testing.T) { mapper(t, leaf) })
+	if leaf.Vendor.Webhook != nil {
+		webhook(t, leaf)
+	}
 	if leaf.Vendor.Fetcher != nil {
 		t.Run("a 404 is a tombstone", func(t *testing.T) { tombstone(t, leaf) })
 		t.Run("a fetch is whole and maps", func(t *testing.T) { fetcher(t, leaf) })
@@ -67,19 +75,20 @@ func mapper(t *testing.T, leaf Leaf) {
 	require.NoError(t, err)
 	ran := 0
 	for _, dir := range cases {
-		if info, err := os.Stat(dir); err != nil || !info.IsDir() || filepath.Base(dir) == "fuzz" {
+		name := filepath.Base(dir)
+		if info, err := os.Stat(dir); err != nil || !info.IsDir() || name == "fuzz" || name == deliveries {
 			continue
 		}
 		ran++
-		t.Run(filepath.Base(dir), func(t *testing.T) {
+		t.Run(name, func(t *testing.T) {
 			snap := Snapshot(t, leaf.Vendor, dir)
 			before := text(t, snap)
 			facts, err := leaf.Vendor.Mapper.Map(snap)
-			name, got := "facts.json", text(t, facts)
+			file, got := "facts.json", text(t, facts)
 			if err != nil {
-				name, got = "error.txt", err.Error()+"\n"
+				file, got = "error.txt", err.Error()+"\n"
 			}
-			golden(t, filepath.Join(dir, name), got)
+			golden(t, filepath.Join(dir, file), got)
 			require.Equal(t, before, text(t, snap), "Map changed its input")
 			synctest.Test(t, func(t *testing.T) { // here it is the year 2000
 				again, err2 := leaf.Vendor.Mapper.Map(snap)

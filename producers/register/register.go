@@ -6,12 +6,14 @@ import (
 	"fmt"
 
 	"conveyance/producers"
+	"conveyance/producers/docusign"
 	"conveyance/producers/skyslope"
 )
 
 // Vendors returns every vendor. Two of one name are an error, as is a line without its parts.
 func Vendors(d producers.Deps) ([]producers.Vendor, error) {
 	return build(d,
+		docusign.New,
 		skyslope.New,
 	)
 }
