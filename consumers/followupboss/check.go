@@ -2,6 +2,7 @@ package followupboss
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"maps"
 	"net/http"
@@ -12,8 +13,9 @@ import (
 	"conveyance/internal/vendorhttp"
 )
 
-// Check asks the vendor whether the key works, whether every stage that the tenant's settings name
-// exists, and whether deals have our custom field. It changes nothing.
+// Check asks the vendor whether the key works and opens the account that is meant, whether every
+// stage that the tenant's settings name exists, and whether deals have our custom field. It changes
+// nothing.
 func (a *Adapter) Check(ctx context.Context, t tenant.Tenant, acc tenant.Account) ([]tenant.Finding, error) {
 	var out []tenant.Finding
 	find := func(what, remedy string) {
@@ -28,6 +30,13 @@ func (a *Adapter) Check(ctx context.Context, t tenant.Tenant, acc tenant.Account
 	}
 	if r.Status != http.StatusOK {
 		find("the API key is refused", "make a key in Follow Up Boss under Admin, API, and apply the tenant with it")
+		return out, nil
+	}
+	var who struct{ Account struct{ ID json.Number } }
+	err = json.Unmarshal(r.Body, &who)
+	if opens := who.Account.ID.String(); err == nil && opens != "" && opens != acc.ExternalID {
+		find("the API key opens account "+opens+", not "+acc.ExternalID,
+			"correct external_id, or make a key in the account that is meant")
 		return out, nil
 	}
 	if _, ok := t.Adapters[Name]; !ok {

@@ -109,6 +109,17 @@ func TestCheckFindsNothingWhereAllIsWell(t *testing.T) {
 	require.Empty(t, findings)
 }
 
+func TestCheckNamesTheAccountThatTheKeyOpens(t *testing.T) {
+	t.Parallel()
+	w := open(t, settings)
+	other := w.tenant.Accounts[0].ExternalID
+	w.tenant.Accounts[0].ExternalID = "7"
+	findings, err := w.Check(t.Context(), w.tenant, w.tenant.Accounts[0])
+	require.NoError(t, err)
+	require.Len(t, findings, 1)
+	require.Equal(t, "the API key opens account "+other+", not 7", findings[0].What)
+}
+
 func TestCheckNamesARefusedKeyAndAMissingField(t *testing.T) {
 	t.Parallel()
 	w := open(t, settings)
