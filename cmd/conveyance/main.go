@@ -37,6 +37,7 @@ type cli struct {
 	globals
 
 	Up        upCmd        `cmd:"" help:"Run the whole bus on this machine: Kafka, registry, Postgres, simulated vendors, every stage."`
+	Ingest    ingestCmd    `cmd:"" group:"stages" help:"Take vendors' webhooks in: verify, keep, answer."`
 	Fetch     fetchCmd     `cmd:"" group:"stages" help:"Turn hints and polls into snapshots of the vendors' records."`
 	Translate translateCmd `cmd:"" group:"stages" help:"Turn snapshots into canonical events."`
 	Adapter   adapterCmd   `cmd:"" group:"stages" help:"Apply events to one destination."`

@@ -14,6 +14,7 @@ import (
 	"conveyance/internal/tenant"
 	"conveyance/processors/fetch"
 	"conveyance/processors/translate"
+	"conveyance/producers/ingest"
 )
 
 type migrateCmd struct {
@@ -33,6 +34,7 @@ func allMigrations() []postgres.Migrations {
 		{Schema: tenant.Schema, Set: "tenant", Files: tenant.Migrations()},
 		{Schema: tenant.Schema, Set: "budget", Files: budget.Migrations()},
 		{Schema: tenant.Schema, Set: "fleet", Files: fleet.Migrations()},
+		{Schema: ingest.Schema, Set: "own", Files: ingest.Migrations()},
 	}
 	group := func(schema string, own postgres.Migrations) {
 		own.Schema, own.Set = schema, "own"

@@ -51,15 +51,8 @@ func Serve(ctx context.Context, addr string, metrics prometheus.Gatherer, checks
 	if err != nil {
 		return nil, fmt.Errorf("listening for health and metrics on %s: %w", addr, err)
 	}
-	mux := http.NewServeMux()
-	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "ok\n") })
-	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) { ready(w, checks) })
-	mux.Handle("GET /metrics", promhttp.HandlerFor(metrics, promhttp.HandlerOpts{
-		ErrorHandling:       promhttp.ContinueOnError, // one broken metric hides no other
-		MaxRequestsInFlight: scrapesMax,
-	}))
 	srv := &http.Server{
-		Handler:           mux,
+		Handler:           Handler(metrics, checks),
 		ReadHeaderTimeout: headerTimeout, ReadTimeout: readTimeout, WriteTimeout: writeTimeout, IdleTimeout: idleTimeout,
 		MaxHeaderBytes: headerBytesMax,
 	}
@@ -76,6 +69,18 @@ func Serve(ctx context.Context, addr string, metrics prometheus.Gatherer, checks
 		}
 		<-ended
 	})}, nil
+}
+
+// Handler is what Serve answers with, for a process that has a server of its own.
+func Handler(metrics prometheus.Gatherer, checks map[string]func() error) http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "ok\n") })
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) { ready(w, checks) })
+	mux.Handle("GET /metrics", promhttp.HandlerFor(metrics, promhttp.HandlerOpts{
+		ErrorHandling:       promhttp.ContinueOnError, // one broken metric hides no other
+		MaxRequestsInFlight: scrapesMax,
+	}))
+	return mux
 }
 
 // Addr is where it listens.
