@@ -219,3 +219,13 @@ func (q *Queue) wish(ctx context.Context, f Filter, w WishKind, action, actor, r
 func Wake(ctx context.Context, pool *pgxpool.Pool, schema string, scopes ...verdict.Scope) (int64, error) {
 	return Open(pool, schema).Wake(ctx, scopes...)
 }
+
+// WakeIn is Wake in a transaction of the caller's: who waits is released if it commits, together with
+// what heals them.
+func WakeIn(ctx context.Context, tx pgx.Tx, schema string, scopes ...verdict.Scope) (int64, error) {
+	tag, err := tx.Exec(ctx, postgres.In(schema, sqlWake), scopes)
+	if err != nil {
+		return 0, fmt.Errorf("waking what waits: %w", err)
+	}
+	return tag.RowsAffected(), nil
+}

@@ -68,6 +68,9 @@ func PersonScope(tenant, contactKey string) Scope {
 	return Scope("person:" + tenant + "/" + contactKey)
 }
 
+// LinkScope is the deal to which a record, named by its key, will be tied.
+func LinkScope(resource string) Scope { return Scope("link:" + resource) }
+
 // Error is a verdict other than done. Cause is a short stable text without personal data: it is a
 // metric label, a column and the first thing a night operator reads. Err is the detail.
 type Error struct {

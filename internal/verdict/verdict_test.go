@@ -65,6 +65,7 @@ func TestScopesAreApartWhateverTheirParts(t *testing.T) {
 		verdict.ScopeAdapter, verdict.ScopeKey, verdict.TenantScope("a"), verdict.TenantScope("key"),
 		verdict.AccountScope("a", "v", "main"), verdict.AccountScope("a", "v", "other"), verdict.AccountScope("b", "v", "main"),
 		verdict.PersonScope("a", "v/main"), verdict.PersonScope("b", "v/main"),
+		verdict.LinkScope("a/v/main"), verdict.LinkScope("b/v/main"),
 	} {
 		require.False(t, seen[s], s)
 		seen[s] = true

@@ -24,7 +24,13 @@ func Diff(before, after producers.Facts) []event.Event {
 	if after.Deal != nil {
 		events = append(events, dealEvents(before.Deal, after.Deal)...)
 	}
-	return append(events, signatureEvents(before, after)...)
+	for _, e := range signatureEvents(before, after) {
+		if after.Deal != nil {
+			e.Deal, e.DealKey = after.Deal, &after.Deal.DealKey
+		}
+		events = append(events, e)
+	}
+	return events
 }
 
 func dealEvents(before, after *event.Deal) []event.Event {
@@ -172,7 +178,8 @@ func contactEvent(p person, dealKey string, changed []string, removed bool) *eve
 	}
 }
 
-func signatureEvents(before, after producers.Facts) []event.Event {
+// signatureEvents are the signatures of after that are not in before, without their deal.
+func signatureEvents(before, after producers.Facts) []*event.DocumentSigned {
 	if len(after.Signatures) == 0 {
 		return nil
 	}
@@ -180,22 +187,18 @@ func signatureEvents(before, after producers.Facts) []event.Event {
 	for _, s := range before.Signatures {
 		known[signatureSubject(s)] = true
 	}
-	var events []event.Event
+	var events []*event.DocumentSigned
 	for _, s := range after.Signatures {
 		subject := signatureSubject(s)
 		if known[subject] {
 			continue
 		}
 		known[subject] = true
-		e := &event.DocumentSigned{
+		events = append(events, &event.DocumentSigned{
 			Origin:     event.Origin{Subject: subject},
 			DocumentID: s.DocumentID, DocumentName: s.DocumentName, EnvelopeID: s.EnvelopeID, EnvelopeComplete: s.Complete,
 			Signer: s.Signer, SignerRole: s.SignerRole, SignedAt: s.SignedAt,
-		}
-		if after.Deal != nil {
-			e.Deal, e.DealKey = after.Deal, &after.Deal.DealKey
-		}
-		events = append(events, e)
+		})
 	}
 	return events
 }

@@ -23,6 +23,7 @@ import (
 	"conveyance/internal/stream/streamtest"
 	"conveyance/internal/tenant"
 	"conveyance/internal/testkit"
+	"conveyance/processors/link"
 	"conveyance/producers"
 )
 
@@ -214,6 +215,18 @@ func (s *shelf) save(_ context.Context, _ pgx.Tx, rows []*row, bodies []byte, re
 	return nil
 }
 
+// untied is a linker that ties nothing, for what needs no Postgres.
+type untied struct{ written int } // deals whose claims were written
+
+func (*untied) Read(context.Context, []string) (map[string]link.Links, error) { return nil, nil }
+
+func (*untied) Decide(context.Context, []link.Record) (map[string]link.Links, error) { return nil, nil }
+
+func (u *untied) Write(_ context.Context, _ pgx.Tx, c link.Changes) error {
+	u.written += len(c.Deals)
+	return nil
+}
+
 // codec compiles the schemas once for all tests.
 func codec(t require.TestingT) *wire.Codec {
 	c, err := compiled()
@@ -230,7 +243,7 @@ func onShelf(t require.TestingT, s store, vendors ...producers.Vendor) *Translat
 	}
 	tr, err := New(Config{}, Deps{Codec: codec(t), Tenants: &directory{}, Vendors: vendors})
 	require.NoError(t, err)
-	tr.store = s
+	tr.store, tr.linker = s, &untied{}
 	return tr
 }
 

@@ -3,7 +3,7 @@ package translate
 const (
 	// The primary key serves it. It only reads.
 	sqlLoad = `
-SELECT resource, version, token, gone_token, revision, digest, body, first_read_at, read_at
+SELECT resource, version, token, gone_token, revision, digest, body, first_read_at, read_at, claims
   FROM {schema}.translate_state
  WHERE lane = $1
    AND resource = ANY($2)`
@@ -13,12 +13,12 @@ SELECT resource, version, token, gone_token, revision, digest, body, first_read_
 	// behind one another in the last value; one of no size is the one that is there.
 	sqlSave = `
 INSERT INTO {schema}.translate_state AS s
-       (lane, resource, version, token, gone_token, revision, digest, body, first_read_at, read_at)
+       (lane, resource, version, token, gone_token, revision, digest, body, first_read_at, read_at, claims)
 SELECT $1, u.resource, u.version, u.token, u.gone_token, u.revision, u.digest,
-       CASE WHEN u.size > 0 THEN substring($12::bytea FROM u.at FOR u.size) END, u.first_read_at, u.read_at
+       CASE WHEN u.size > 0 THEN substring($12::bytea FROM u.at FOR u.size) END, u.first_read_at, u.read_at, u.claims
   FROM unnest($2::text[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[], $7::text[], $8::int[], $9::int[],
-              $10::timestamptz[], $11::timestamptz[])
-       AS u(resource, version, token, gone_token, revision, digest, at, size, first_read_at, read_at)
+              $10::timestamptz[], $11::timestamptz[], $13::bigint[])
+       AS u(resource, version, token, gone_token, revision, digest, at, size, first_read_at, read_at, claims)
 ON CONFLICT (lane, resource) DO UPDATE
    SET version = EXCLUDED.version,
        token = EXCLUDED.token,
@@ -26,7 +26,8 @@ ON CONFLICT (lane, resource) DO UPDATE
        revision = EXCLUDED.revision,
        digest = EXCLUDED.digest,
        body = COALESCE(EXCLUDED.body, s.body),
-       read_at = EXCLUDED.read_at`
+       read_at = EXCLUDED.read_at,
+       claims = EXCLUDED.claims`
 
 	// The primary key serves it. A fetch becomes one revision once: a repeat changes nothing.
 	sqlRevisions = `

@@ -27,6 +27,7 @@ type held struct {
 	body                      []byte           // the last snapshot with content, packed
 	facts                     *producers.Facts // what it says, where this process mapped it; then body may be nil
 	cost                      int              // bytes that remembering it takes
+	claims                    int64            // digest of the deal's claims as they were written; 0 = none
 }
 
 // gone says whether the last accepted snapshot was a tombstone.
@@ -125,7 +126,7 @@ func (t tables) load(ctx context.Context, keys []string) (map[string]held, error
 	var key string
 	var h held
 	_, err = pgx.ForEachRow(rows, []any{
-		&key, &h.version, &h.token, &h.goneToken, &h.revision, &h.digest, &h.body, &h.firstReadAt, &h.readAt,
+		&key, &h.version, &h.token, &h.goneToken, &h.revision, &h.digest, &h.body, &h.firstReadAt, &h.readAt, &h.claims,
 	}, func() error {
 		out[key] = h
 		h.body = nil // the next scan must not write into it
@@ -152,18 +153,19 @@ func (t tables) save(ctx context.Context, tx pgx.Tx, rows []*row, bodies []byte,
 	n := len(rows)
 	keys, digests := make([]string, n), make([]string, n)
 	versions, tokens, gones, counts := make([]int64, n), make([]int64, n), make([]int64, n), make([]int64, n)
+	claims := make([]int64, n)
 	firsts, reads := make([]time.Time, n), make([]time.Time, n)
 	at, sizes := make([]int32, n), make([]int32, n)
 	next := 1
 	for i, r := range rows {
 		keys[i], digests[i] = r.key, r.digest
 		versions[i], tokens[i], gones[i], counts[i] = r.version, r.token, r.goneToken, r.revision
-		firsts[i], reads[i] = r.firstReadAt, r.readAt
+		firsts[i], reads[i], claims[i] = r.firstReadAt, r.readAt, r.claims
 		at[i], sizes[i] = int32(next), int32(r.size) //nolint:gosec // G115: a batch is a few MiB
 		next += r.size
 	}
 	b.Queue(postgres.In(t.schema, sqlSave),
-		laneLive, keys, versions, tokens, gones, counts, digests, at, sizes, firsts, reads, bodies)
+		laneLive, keys, versions, tokens, gones, counts, digests, at, sizes, firsts, reads, bodies, claims)
 	if err := tx.SendBatch(ctx, b).Close(); err != nil {
 		return fmt.Errorf("storing the state of %d records and %d revisions: %w", n, len(revisions), err)
 	}

@@ -27,6 +27,7 @@ import (
 	"conveyance/internal/stream"
 	"conveyance/internal/tenant"
 	"conveyance/internal/verdict"
+	"conveyance/processors/link"
 	"conveyance/producers"
 )
 
@@ -61,6 +62,7 @@ type Deps struct {
 // Translator is the stage's handler, for snapshots topics. Partitions may be handled side by side.
 type Translator struct {
 	store   store
+	linker  linker
 	codec   *wire.Codec
 	tenants tenant.Directory
 	vendors map[string]producers.Vendor
@@ -83,8 +85,8 @@ func New(cfg Config, deps Deps) (*Translator, error) {
 		return nil, fmt.Errorf("registering the metrics of translate: %w", err)
 	}
 	t := &Translator{
-		store: tables{deps.Pool, cfg.Schema}, codec: deps.Codec, tenants: deps.Tenants,
-		vendors: map[string]producers.Vendor{}, memory: newMemory(), metrics: m,
+		store: tables{deps.Pool, cfg.Schema}, linker: link.New(deps.Pool, cfg.Schema), codec: deps.Codec,
+		tenants: deps.Tenants, vendors: map[string]producers.Vendor{}, memory: newMemory(), metrics: m,
 	}
 	for _, v := range deps.Vendors {
 		t.vendors[v.Name] = v
@@ -98,9 +100,12 @@ func (t *Translator) Handle(ctx context.Context, b *stream.Batch) error {
 	w := &work{
 		t: t, topic: b.Topic(), partition: b.Partition(),
 		rows: map[string]*row{}, of: make([]*row, len(b.Results())),
-		outcomes: map[outcome]int{}, drift: map[drifted]int{},
+		outcomes: map[outcome]int{}, drift: map[drifted]int{}, claims: map[string]link.Deal{},
 	}
 	if err := w.read(ctx, b); err != nil {
+		return err
+	}
+	if err := w.readLinks(ctx, b); err != nil {
 		return err
 	}
 	for i, r := range b.Records() {
@@ -114,6 +119,9 @@ func (t *Translator) Handle(ctx context.Context, b *stream.Batch) error {
 		default:
 			return err
 		}
+	}
+	if err := w.embed(ctx); err != nil {
+		return err
 	}
 	w.bodies = pack(w.changed)
 	if len(w.outcomes) > 0 {

@@ -13,6 +13,7 @@ import (
 	"conveyance/internal/stream"
 	"conveyance/internal/tenant"
 	"conveyance/internal/verdict"
+	"conveyance/processors/link"
 	"conveyance/producers"
 )
 
@@ -29,6 +30,8 @@ type work struct {
 	revisions []revised
 	outcomes  map[outcome]int
 	drift     map[drifted]int
+	claims    map[string]link.Deal // of deals whose claims are not those that were written
+	links     links
 }
 
 // outcome is what a snapshot of a vendor came to.
@@ -86,14 +89,12 @@ func (w *work) translate(ctx context.Context, r *stream.Record, to *row) ([]stre
 	}
 	was := to.held
 	if !was.takes(s) {
-		w.count(vendor.Name, "older")
-		return nil, verdict.Skipped("older than what is held")
+		return w.passed(ctx, s, was, vendor, "older", "older than what is held")
 	}
 	is := was
 	if !is.take(s) {
 		w.put(to, is, nil)
-		w.count(vendor.Name, "unchanged")
-		return nil, verdict.Skipped("unchanged")
+		return w.passed(ctx, s, is, vendor, "unchanged", "unchanged")
 	}
 	who, err := w.tenant(ctx, s.Resource.Tenant)
 	if err != nil {
@@ -103,10 +104,17 @@ func (w *work) translate(ctx context.Context, r *stream.Record, to *row) ([]stre
 	if err != nil {
 		return nil, err
 	}
-	after, err := w.after(s, before, vendor, who)
+	after, err := w.after(r, s, before, vendor, who)
 	if err != nil {
 		return nil, err
 	}
+	if vendor.Links {
+		if err := w.waits(r, s, vendor, before, after, who); err != nil {
+			return nil, err
+		}
+	}
+	w.accept(s, vendor, &after)
+	w.claim(s.Resource, &was, &is, before, after, who)
 	is.facts = &after
 	value := r.Value
 	if s.Gone {
@@ -116,6 +124,9 @@ func (w *work) translate(ctx context.Context, r *stream.Record, to *row) ([]stre
 	}
 	w.put(to, is, value)
 	w.revisions = append(w.revisions, revised{key, s.Token, is.revision})
+	if vendor.Links {
+		return w.tell(s.Resource, is, before, after, who, was.revision == 0), nil
+	}
 	return outs(Diff(before, after), s, r.Key, is.revision, was.revision == 0), nil
 }
 
@@ -179,22 +190,28 @@ func again(mapper producers.Mapper, m event.Message, who tenant.Tenant) (produce
 
 // after is what the snapshot says.
 func (w *work) after(
-	s *event.VendorSnapshot, before producers.Facts, v producers.Vendor, who tenant.Tenant,
+	r *stream.Record, s *event.VendorSnapshot, before producers.Facts, v producers.Vendor, who tenant.Tenant,
 ) (producers.Facts, error) {
+	switch {
+	case s.Gone:
+		return gone(before), nil
+	case v.Links:
+		return w.facts(r, s, v, who)
+	}
+	return facts(v.Mapper, *s, who, before.Deal)
+}
+
+// accept counts a snapshot that becomes the state, and what of it is strange.
+func (w *work) accept(s *event.VendorSnapshot, v producers.Vendor, f *producers.Facts) {
 	if s.Gone {
 		w.count(v.Name, "gone")
-		return gone(before), nil
-	}
-	f, err := facts(v.Mapper, *s, who, before.Deal)
-	if err != nil {
-		return f, err
+		return
 	}
 	w.count(v.Name, "changed")
 	for _, d := range f.Drift {
 		w.drift[drifted{v.Name, d}]++
 	}
-	f.Drift, f.Claims = nil, nil // not of the state
-	return f, nil
+	f.Drift = nil // not of the state
 }
 
 func (w *work) count(vendor, what string) { w.outcomes[outcome{vendor, what}]++ }
@@ -217,6 +234,11 @@ func (w *work) put(to *row, h held, value []byte) {
 func (w *work) commit(ctx context.Context, tx pgx.Tx) error {
 	if len(w.changed) > 0 {
 		if err := w.t.store.save(ctx, tx, w.changed, w.bodies, w.revisions); err != nil {
+			return err
+		}
+	}
+	if c := w.changes(); len(c.Deals)+len(c.Waits)+len(c.Acted) > 0 {
+		if err := w.t.linker.Write(ctx, tx, c); err != nil {
 			return err
 		}
 	}
