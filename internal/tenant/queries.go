@@ -114,4 +114,54 @@ UPDATE {schema}.tenant
 UPDATE {schema}.account
    SET paused_at = CASE WHEN $4 THEN coalesce(paused_at, now()) END, paused_by = CASE WHEN $4 THEN $5 END
  WHERE tenant = $1 AND vendor = $2 AND name = $3`
+
+	// FOR UPDATE of this row alone: nothing that an apply locks in another order.
+	//nolint:gosec // G101: a statement, not a secret
+	sqlLockCredential = `
+SELECT sealed, access_token, refresh_token, expires_at
+  FROM {schema}.credential
+ WHERE tenant = $1 AND vendor = $2 AND account = $3
+   FOR UPDATE`
+
+	// Only over what was used to get them: a second write of the same, or one that comes after another
+	// credential or other tokens, changes nothing.
+	//nolint:gosec // G101: a statement, not a secret
+	sqlPutTokens = `
+UPDATE {schema}.credential
+   SET access_token = $4, refresh_token = $5, expires_at = $6, updated_at = now()
+ WHERE tenant = $1 AND vendor = $2 AND account = $3
+   AND sealed = $7 AND refresh_token IS NOT DISTINCT FROM $8`
+
+	sqlRefuse = `
+UPDATE {schema}.account a
+   SET refused = true, cause = $4, checked_at = now(),
+       health_since = CASE WHEN a.refused THEN a.health_since ELSE now() END
+  FROM {schema}.credential c
+ WHERE (a.tenant, a.vendor, a.name) = ($1, $2, $3)
+   AND (c.tenant, c.vendor, c.account) = (a.tenant, a.vendor, a.name)
+   AND c.sealed = $5 AND c.refresh_token IS NOT DISTINCT FROM $6`
+
+	// The account's index finds those that ended.
+	sqlBeginFlow = `
+WITH ended AS (
+  DELETE FROM {schema}.oauth_flow
+   WHERE (tenant, vendor, account) = ($2, $3, $4) AND expires_at < now() - interval '1 day'
+)
+INSERT INTO {schema}.oauth_flow (state_sha256, tenant, vendor, account, verifier, redirect, expires_at)
+VALUES ($1, $2, $3, $4, $5, $6, now() + make_interval(secs => $7))`
+
+	sqlTakeFlow = `
+UPDATE {schema}.oauth_flow SET used_at = now()
+ WHERE state_sha256 = $1 AND vendor = $2 AND used_at IS NULL AND expires_at > now()
+RETURNING tenant, account, verifier, redirect`
+
+	sqlEndFlow = `
+UPDATE {schema}.oauth_flow SET ended_at = now(), outcome = $2
+ WHERE state_sha256 = $1 AND used_at IS NOT NULL AND ended_at IS NULL`
+
+	// A minute more than the person has: what began in time may end.
+	sqlFlow = `
+SELECT ended_at IS NOT NULL, outcome
+  FROM {schema}.oauth_flow
+ WHERE state_sha256 = $1 AND (ended_at IS NOT NULL OR expires_at > now() - interval '1 minute')`
 )

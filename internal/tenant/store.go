@@ -147,9 +147,16 @@ func (s *Store) see(ctx context.Context) {
 }
 
 // refresh makes the view younger than the call.
-func (s *Store) refresh(ctx context.Context) error {
+func (s *Store) refresh(ctx context.Context) error { return s.refreshSince(ctx, time.Now()) }
+
+// refreshSince makes the view younger than an instant, by a look of its own or by one that it waited
+// for.
+func (s *Store) refreshSince(ctx context.Context, since time.Time) error {
 	s.looking.Lock()
 	defer s.looking.Unlock()
+	if s.view.Load().at.After(since) {
+		return nil
+	}
 	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
 	defer cancel()
 	began := time.Now()

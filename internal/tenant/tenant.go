@@ -7,6 +7,7 @@ package tenant
 import (
 	"context"
 	"encoding/json"
+	"strings"
 	"time"
 )
 
@@ -76,6 +77,23 @@ type Health struct {
 	Cause     string
 	Since     time.Time
 	CheckedAt time.Time
+}
+
+// causeReconnect begins the cause of an account that a person has to connect again; the link follows.
+const causeReconnect = "reconnect: "
+
+// CauseReconnect is the cause of an account that waits for a person to open a link. Without a link it
+// is the command that prints one.
+func CauseReconnect(link string) string { return causeReconnect + link }
+
+// Reconnect returns the link, or the command, by which a person connects the account again; empty
+// where that is not what it waits for.
+func (h Health) Reconnect() string {
+	link, ok := strings.CutPrefix(h.Cause, causeReconnect)
+	if !h.Refused || !ok {
+		return ""
+	}
+	return link
 }
 
 // Adapter is what a tenant wants of one destination.

@@ -1,0 +1,293 @@
+package oauth
+
+import (
+	"context"
+	"crypto/rsa"
+	"crypto/x509"
+	"encoding/json"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/oauth2"
+	"golang.org/x/oauth2/jwt"
+
+	"conveyance/internal/budget"
+	"conveyance/internal/tenant"
+	"conveyance/internal/verdict"
+)
+
+const (
+	// tokenBytesMax of a token: DocuSign's are below 1 KiB, a header of 8 KiB is refused by many servers.
+	tokenBytesMax = 8 << 10
+	// assertionTime is how long a signed assertion counts; it is used at once, and clocks differ.
+	assertionTime = 10 * time.Minute
+	// accountsMax of one login that are looked at.
+	accountsMax = 10_000
+)
+
+// errNoConsent means that a person has to consent, or to consent again.
+var errNoConsent = errors.New("the vendor wants a person's consent")
+
+// codes are the errors that account servers may name (RFC 6749, 4.1.2.1 and 5.2; OpenID Connect Core,
+// 3.1.2.6; DocuSign's consent_required). Any other word is the vendor's own and never repeated.
+var codes = []string{
+	"access_denied", "consent_required", "interaction_required", "invalid_client", "invalid_grant", "invalid_request",
+	"invalid_scope", "login_required", "server_error", "temporarily_unavailable", "unauthorized_client",
+	"unsupported_grant_type", "unsupported_response_type",
+}
+
+// needConsent are those that a person's consent mends.
+var needConsent = []string{"consent_required", "interaction_required", "invalid_grant", "login_required"}
+
+// server is an account's side of its vendor's account server.
+type server struct {
+	vendor tenant.OAuth
+	base   string
+	fields map[string]string // of the credential
+	client *http.Client
+}
+
+// serverOf returns the account server, at the vendor's own place or where the account's settings say.
+func (t *Tokens) serverOf(a tenant.Account, fields map[string]string) (*server, error) {
+	s := &server{vendor: t.cfg.Vendors[a.Vendor], fields: fields}
+	var settings struct {
+		Base string `json:"oauth_base_url"`
+	}
+	_ = json.Unmarshal(a.Settings, &settings) // they were checked when they were applied
+	s.base = strings.TrimSuffix(s.vendor.BaseURL, "/")
+	if settings.Base != "" {
+		s.base = strings.TrimSuffix(settings.Base, "/")
+	}
+	var err error
+	if s.client, err = t.cfg.Below(s.base); err != nil {
+		return nil, &tenant.Refusal{Cause: "account misconfigured: oauth_base_url"}
+	}
+	s.client.Timeout = tenant.RenewTimeout // the JWT flow of the library knows no context
+	return s, nil
+}
+
+// byAssertion says that the account needs no refresh token.
+func (s *server) byAssertion() bool {
+	return s.vendor.JWT && s.fields["user_id"] != "" && s.fields["private_key"] != ""
+}
+
+func (s *server) code(redirect string) *oauth2.Config {
+	scopes := s.vendor.Scopes
+	if s.byAssertion() {
+		scopes = s.vendor.JWTScopes
+	}
+	return &oauth2.Config{
+		ClientID: s.fields["client_id"], ClientSecret: s.fields["client_secret"], RedirectURL: redirect, Scopes: scopes,
+		Endpoint: oauth2.Endpoint{
+			AuthURL: s.base + s.vendor.AuthorizePath, TokenURL: s.base + s.vendor.TokenPath,
+			AuthStyle: oauth2.AuthStyleInHeader, // never tried in two ways: a code and a refresh token count once
+		},
+	}
+}
+
+// grant asks for new tokens in the way of the account's credential. Its errors are *tenant.Refusal or
+// carry verdicts.
+func (t *Tokens) grant(ctx context.Context, a tenant.Account, held tenant.Credential) (tenant.Credential, error) {
+	s, err := t.serverOf(a, held.Fields)
+	if err != nil {
+		return held, err
+	}
+	var got tenant.Credential
+	switch {
+	case s.byAssertion():
+		got, err = s.assert(ctx)
+	case held.RefreshToken != "":
+		got, err = s.refresh(ctx, held.RefreshToken)
+	default:
+		return held, t.refusal(ctx, a, errNoConsent)
+	}
+	t.count(a, err)
+	if err != nil {
+		return held, t.refusal(ctx, a, err)
+	}
+	got.Fields = held.Fields
+	return got, nil
+}
+
+func (s *server) refresh(ctx context.Context, token string) (tenant.Credential, error) {
+	ctx = context.WithValue(ctx, oauth2.HTTPClient, s.client)
+	return s.granted(s.code("").TokenSource(ctx, &oauth2.Token{RefreshToken: token}).Token())
+}
+
+func (s *server) exchange(ctx context.Context, code string, f tenant.Flow) (tenant.Credential, error) {
+	ctx = context.WithValue(ctx, oauth2.HTTPClient, s.client)
+	return s.granted(s.code(f.Redirect).Exchange(ctx, code, oauth2.VerifierOption(f.Verifier)))
+}
+
+func (s *server) assert(ctx context.Context) (tenant.Credential, error) {
+	if !isRSA(s.fields["private_key"]) {
+		return tenant.Credential{}, &tenant.Refusal{Cause: "account refused: private_key is no RSA key in PEM"}
+	}
+	audience, _, _ := strings.Cut(strings.TrimPrefix(strings.TrimPrefix(s.base, "https://"), "http://"), "/")
+	cfg := jwt.Config{
+		Email: s.fields["client_id"], Subject: s.fields["user_id"], PrivateKey: []byte(s.fields["private_key"]),
+		Scopes: s.vendor.JWTScopes, TokenURL: s.base + s.vendor.TokenPath, Audience: audience, Expires: assertionTime,
+	}
+	got, err := s.granted(cfg.TokenSource(context.WithValue(ctx, oauth2.HTTPClient, s.client)).Token())
+	var refused *answerError
+	if errors.As(err, &refused) && refused.code == "invalid_grant" {
+		// No consent mends a user or a key that the vendor does not know.
+		return got, &tenant.Refusal{Cause: "account refused: invalid_grant for user_id or private_key"}
+	}
+	got.RefreshToken = "" // none is needed, and none is to be lost
+	return got, err
+}
+
+// isRSA says whether a text holds a private key that can sign.
+func isRSA(text string) bool {
+	block, _ := pem.Decode([]byte(text))
+	if block == nil {
+		return false
+	}
+	if _, err := x509.ParsePKCS1PrivateKey(block.Bytes); err == nil {
+		return true
+	}
+	key, err := x509.ParsePKCS8PrivateKey(block.Bytes)
+	if err != nil {
+		return false
+	}
+	_, is := key.(*rsa.PrivateKey)
+	return is
+}
+
+// granted checks what the library understood of an answer.
+func (s *server) granted(tok *oauth2.Token, err error) (tenant.Credential, error) {
+	if err != nil {
+		return tenant.Credential{}, read(err)
+	}
+	if !isToken(tok.AccessToken) || (tok.RefreshToken != "" && !isToken(tok.RefreshToken)) ||
+		(tok.TokenType != "" && !strings.EqualFold(tok.TokenType, "bearer")) {
+		return tenant.Credential{}, &answerError{text: "the account server's answer holds no bearer token"}
+	}
+	return tenant.Credential{AccessToken: tok.AccessToken, RefreshToken: tok.RefreshToken, ExpiresAt: tok.Expiry.Round(0)}, nil
+}
+
+// isToken says whether a text can stand in a header.
+func isToken(s string) bool {
+	return s != "" && len(s) <= tokenBytesMax && !strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r > '~' })
+}
+
+// answerError is an account server's no, or its silence, without a word of what it said.
+type answerError struct {
+	code   string // one of codes, or empty
+	status int    // 0 = no answer
+	wait   time.Duration
+	text   string
+}
+
+func (e *answerError) Error() string { return e.text }
+
+// read takes of the library's error what may be told.
+func read(err error) error {
+	answer, ok := errors.AsType[*oauth2.RetrieveError](err)
+	if !ok {
+		if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+			return &answerError{text: "the account server did not answer in time"}
+		}
+		return &answerError{text: "the account server gives no answer that is understood"}
+	}
+	e := &answerError{code: answer.ErrorCode, status: answer.Response.StatusCode}
+	if e.code == "" { // the JWT flow leaves it in the body
+		var body struct {
+			Error string `json:"error"`
+		}
+		_ = json.Unmarshal(answer.Body, &body)
+		e.code = body.Error
+	}
+	if !slices.Contains(codes, e.code) {
+		e.code = ""
+	}
+	e.wait, _ = budget.RetryAfter(answer.Response.Header, time.Now())
+	e.text = strings.TrimSpace(fmt.Sprintf("the account server answered %d %s", e.status, e.code))
+	return e
+}
+
+// refusal turns an error of an account server into what it means for the account.
+func (t *Tokens) refusal(ctx context.Context, a tenant.Account, err error) error {
+	if errors.Is(err, errNoConsent) {
+		return &tenant.Refusal{Cause: tenant.CauseReconnect(t.link(ctx, a))}
+	}
+	e, ok := errors.AsType[*answerError](err)
+	switch {
+	case !ok:
+		return err
+	case slices.Contains(needConsent, e.code):
+		return &tenant.Refusal{Cause: tenant.CauseReconnect(t.link(ctx, a))}
+	case e.status == 0 || e.status == http.StatusRequestTimeout || e.status == http.StatusTooManyRequests ||
+		e.status >= 500 || e.status < 300, e.code == "server_error", e.code == "temporarily_unavailable":
+		return verdict.RetryAfter(e.wait, "no access token: the account server does not answer", e)
+	case e.code != "":
+		return &tenant.Refusal{Cause: "account refused: " + e.code}
+	}
+	return &tenant.Refusal{Cause: fmt.Sprintf("account refused: the account server answered %d", e.status)}
+}
+
+func (t *Tokens) count(a tenant.Account, err error) {
+	outcome := "granted"
+	if e, ok := errors.AsType[*answerError](err); ok && e.code == "" {
+		outcome = "unanswered"
+	} else if err != nil {
+		outcome = "refused"
+	}
+	t.grants.WithLabelValues(a.Vendor, outcome).Inc()
+}
+
+// leadsTo says whether a token's login has the account, by the vendor's own list.
+func (s *server) leadsTo(ctx context.Context, token, externalID string) (bool, error) {
+	if s.vendor.UserInfoPath == "" {
+		return true, nil
+	}
+	target, err := url.JoinPath(s.base, s.vendor.UserInfoPath)
+	if err != nil {
+		return false, &answerError{text: "the path of the login's accounts is not one"}
+	}
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, target, http.NoBody)
+	if err != nil {
+		return false, &answerError{text: "the path of the login's accounts is not one"}
+	}
+	r.Header.Set("Authorization", "Bearer "+token)
+	resp, err := s.client.Do(r)
+	if err != nil {
+		return false, &answerError{text: "the account server does not say whose login it is"}
+	}
+	defer func() { _ = resp.Body.Close() }()
+	body, err := io.ReadAll(resp.Body)
+	var info any
+	if err != nil || resp.StatusCode != http.StatusOK || json.Unmarshal(body, &info) != nil {
+		return false, &answerError{status: resp.StatusCode, text: fmt.Sprintf("the account server answered %d to whose login it is", resp.StatusCode)}
+	}
+	return slices.ContainsFunc(members(info, s.vendor.AccountIDs), func(id string) bool {
+		return strings.EqualFold(id, externalID) // ids are GUIDs, written in either case
+	}), nil
+}
+
+// members are the texts at a path of member names; lists are gone through.
+func members(v any, path []string) (out []string) {
+	switch v := v.(type) {
+	case []any:
+		for _, e := range v[:min(len(v), accountsMax)] {
+			out = append(out, members(e, path)...)
+		}
+	case map[string]any:
+		if len(path) > 0 {
+			return members(v[path[0]], path[1:])
+		}
+	case string:
+		if len(path) == 0 {
+			out = []string{v}
+		}
+	}
+	return out
+}
