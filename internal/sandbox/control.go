@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
+	"strings"
 
 	"conveyance/internal/sandbox/fault"
 	"conveyance/internal/sandbox/records"
@@ -21,6 +22,12 @@ func (s *Sandbox) control() http.Handler {
 	mux.HandleFunc("GET /truth", func(w http.ResponseWriter, _ *http.Request) {
 		reply.JSON(w, http.StatusOK, truth.Of(s.opts.Tenants, s.records.Now()))
 	})
+	for name, d := range s.desks {
+		for pattern, h := range d.Control {
+			method, path, _ := strings.Cut(pattern, " ")
+			mux.HandleFunc(method+" /"+name+"/"+path, h)
+		}
+	}
 	mux.HandleFunc("GET /{vendor}/requests", s.at(getRequests))
 	mux.HandleFunc("POST /{vendor}/faults", s.at(postFault))
 	mux.HandleFunc("GET /{vendor}/faults", s.at(func(w http.ResponseWriter, _ *http.Request, d *desk) {

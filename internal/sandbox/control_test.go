@@ -66,7 +66,7 @@ func TestRecordsAreMergedReadAndDeleted(t *testing.T) {
 func TestControlCallsThatNameNothingSaySo(t *testing.T) {
 	t.Parallel()
 	w := open(t, nil)
-	w.control(404, "GET", "/docusign/requests", nil)
+	w.control(404, "GET", "/dotloop/requests", nil)
 	w.control(404, "GET", "/skyslope/envelopes/1?tenant=lakeshore", nil)
 	w.control(404, "PUT", "/skyslope/envelopes/1?tenant=lakeshore", map[string]any{})
 	require.Contains(t, w.control(400, "PUT", "/skyslope/sales/g", map[string]any{}).object(t)["error"], "which tenant")

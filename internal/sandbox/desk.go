@@ -54,10 +54,12 @@ func (d *desk) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if status, refused := d.refuse(w, r, effect); refused {
-		d.journal.answered(n, status)
+		d.journal.answered(n, status, "")
 		return
 	}
-	d.journal.answered(n, d.carryOut(w, r, effect))
+	ctx, remark := world.WithRemark(r.Context())
+	status := d.carryOut(w, r.WithContext(ctx), effect)
+	d.journal.answered(n, status, *remark)
 }
 
 // refuse answers for a vendor that does not do what it was asked, or not now.

@@ -34,6 +34,9 @@ type Request struct {
 	Key        string `json:"key"`
 	BodySHA256 string `json:"body_sha256"`     // of the body as it came, in hex
 	Fault      string `json:"fault,omitempty"` // the kind of the fault that struck it
+	// Remark is what the vendor holds against the request: "polled again" where docusign was asked for
+	// the same part of the same envelope less than 15 minutes ago, in its time.
+	Remark string `json:"remark,omitempty"`
 
 	caller world.Account
 }
@@ -92,11 +95,11 @@ func (j *journal) received(q Request) (int64, error) {
 }
 
 // answered completes a request that is still held.
-func (j *journal) answered(n int64, status int) {
+func (j *journal) answered(n int64, status int, remark string) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	if i := n - j.requests[0].N; i >= 0 {
-		j.requests[i].Status = status
+		j.requests[i].Status, j.requests[i].Remark = status, remark
 	}
 }
 

@@ -1,4 +1,4 @@
-// Package sandbox is the simulated vendors: SkySlope and Follow Up Boss as they behave, credentials,
+// Package sandbox is the simulated vendors: SkySlope, Follow Up Boss and DocuSign as they behave, credentials,
 // quotas, quirks and all, with a life of their own (stories), ways to make them fail (faults), a
 // journal of what they were asked, and a judge of what follows from what they hold (truth). It is
 // for tests, demonstrations and customers; it shares no code with the product.
@@ -13,6 +13,11 @@
 //	GET    /_control/{vendor}/{kind}/{id}?tenant=        one record
 //	PUT    /_control/{vendor}/{kind}/{id}?tenant=        merge a JSON object into it, or make it
 //	DELETE /_control/{vendor}/{kind}/{id}?tenant=        the vendor answers 404 from now on
+//	GET    /_control/docusign/deliveries?account=&after= every webhook: an array of docusign.Delivery, in order
+//	GET    /_control/docusign/keys?tenant=               the keys with which Connect signs for an account: {"keys":[…]}
+//	PUT    /_control/docusign/keys?tenant=               other keys from now on; in their order they make the numbered headers
+//	DELETE /_control/docusign/consent?tenant=            every token of the account dies, and none is given: invalid_grant, 401
+//	PUT    /_control/docusign/consent?tenant=            tokens are given again; those that died stay dead
 //	POST   /_control/story                               {"seed","deals","per_second"}; 202, it goes on by itself
 //	GET    /_control/story                               the stories told by this process: an array of Progress
 //	GET    /_control/truth                               a truth.Truth
@@ -20,11 +25,12 @@
 // account and tenant are a tenant's id or tenant/account; tenant may be left out where a vendor has
 // one account. Errors are {"error":"…"}. Control has no credentials: serve it on loopback only.
 //
-// Records, and how far stories came, survive the process, kill -9 included, in the state file;
-// journals and faults do not.
+// Records, grants, and how far stories came, survive the process, kill -9 included, in the state file;
+// journals, faults and webhooks that were not taken yet do not.
 package sandbox
 
 import (
+	"context"
 	"errors"
 	"net/http"
 	"sync"
@@ -64,6 +70,11 @@ type Options struct {
 	StateFile string
 	// StrictDedupe makes deduplicate=true exact under concurrency, which no vendor promises.
 	StrictDedupe bool
+	// WebhookRetry is how long a webhook that was not taken waits for its next try, always in real
+	// time; 0 = as the vendor's documentation says (DocuSign: a day), in the vendor's time.
+	WebhookRetry time.Duration
+	// AutoConsent says that whoever is asked for consent to OAuth gives it at once.
+	AutoConsent bool
 }
 
 // Sandbox is the simulated vendors. It is safe for concurrent use.
@@ -73,8 +84,9 @@ type Sandbox struct {
 	desks   map[string]*desk
 	handler http.Handler
 	closing chan struct{}
+	stop    context.CancelFunc // ends what the vendors do by themselves
 	end     sync.Once
-	work    sync.WaitGroup // stories and late requests
+	work    sync.WaitGroup // stories, late requests, and what the vendors do by themselves
 	stories stories
 }
 
@@ -95,6 +107,13 @@ func New(o Options) (*Sandbox, error) {
 		return nil, errors.Join(err, store.Close())
 	}
 	s.handler = s.routes()
+	ctx, stop := context.WithCancel(context.Background()) // a sandbox lives until Close, not as long as any call
+	s.stop = stop
+	for _, d := range s.desks {
+		if d.Run != nil {
+			s.work.Go(func() { d.Run(ctx) })
+		}
+	}
 	return s, nil
 }
 
@@ -102,6 +121,8 @@ func (s *Sandbox) open() error {
 	base := world.Base{
 		Tenants: s.opts.Tenants, Records: s.records, Clock: s.opts.Clock,
 		TimeScale: s.opts.TimeScale, StrictDedupe: s.opts.StrictDedupe,
+		WebhookRetry: s.opts.WebhookRetry, AutoConsent: s.opts.AutoConsent,
+		Strike: func(a world.Account, event string) world.Strike { return s.desks[a.Vendor].faults.Webhook(a, event) },
 	}
 	var names []string
 	for _, make := range vendors() {
@@ -131,10 +152,13 @@ func (s *Sandbox) routes() http.Handler {
 	return mux
 }
 
-// Close ends stories, carries late requests out, and closes the state file. It frees requests that a
+// Close ends stories and webhooks, carries late requests out, and closes the state file. It frees requests that a
 // fault holds; to end the others is the server's part, first. A second call does nothing.
 func (s *Sandbox) Close() error {
-	s.end.Do(func() { close(s.closing) })
+	s.end.Do(func() {
+		close(s.closing)
+		s.stop()
+	})
 	s.work.Wait()
 	return s.records.Close()
 }

@@ -143,8 +143,12 @@ func (s *Sandbox) mark(p *Progress, change func(*Progress)) {
 // changes nothing but the modified time.
 func (s *Sandbox) step(changes story.Step, progress records.Key, done int) error {
 	for _, c := range changes {
-		a := world.Account{Tenant: c.Tenant, Vendor: "skyslope", Name: c.Account}
-		if _, err := s.desks["skyslope"].Put(a, "sales", c.GUID, c.Patch); err != nil {
+		accounts := world.Accounts(s.opts.Tenants, c.Vendor)
+		a, err := world.Pick(accounts, c.Tenant+"/"+c.Account)
+		if err != nil {
+			return err
+		}
+		if _, err := s.desks[c.Vendor].Put(a, c.Kind, c.GUID, c.Patch); err != nil {
 			return err
 		}
 	}

@@ -1,6 +1,7 @@
 package sandbox
 
 import (
+	"conveyance/internal/sandbox/docusign"
 	"conveyance/internal/sandbox/followupboss"
 	"conveyance/internal/sandbox/skyslope"
 	"conveyance/internal/sandbox/world"
@@ -11,5 +12,6 @@ func vendors() []func(world.Base) (world.Vendor, error) {
 	return []func(world.Base) (world.Vendor, error){
 		skyslope.New,
 		followupboss.New,
+		docusign.New,
 	}
 }

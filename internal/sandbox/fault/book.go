@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net/http"
 	"slices"
+	"strings"
 	"sync"
 
 	"conveyance/internal/sandbox/world"
@@ -16,7 +17,7 @@ const faultsMax = 1000
 type Fault struct {
 	N       int    `json:"n"`
 	Account string `json:"account,omitempty"` // a tenant or tenant/account; empty = all
-	Match   string `json:"match,omitempty"`   // method and path; empty = all
+	Match   string `json:"match,omitempty"`   // method and path, or WEBHOOK and event; empty = all
 	Times   *int   `json:"times,omitempty"`   // how often it still strikes; absent = until it is deleted
 	Fault   string `json:"fault"`
 
@@ -40,6 +41,9 @@ func (b *Book) Add(f Fault) (Fault, error) {
 	if f.Times != nil && *f.Times < 1 {
 		return Fault{}, errors.New("times is at least 1; leave it out for a fault that stays")
 	}
+	if strings.HasPrefix(f.Match, Webhook) && !effect.strikesWebhooks() && effect.Kind != Late {
+		return Fault{}, errors.New("webhooks are struck by duplicate:N, reorder and late[:S]")
+	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if len(b.faults) == faultsMax {
@@ -54,11 +58,28 @@ func (b *Book) Add(f Fault) (Fault, error) {
 // Pick returns what strikes a request of an account, and counts it; false where nothing does. A
 // request without a known account is struck only by faults for all.
 func (b *Book) Pick(a world.Account, r *http.Request) (Effect, bool) {
+	return b.pick(a, func(f *Fault) bool {
+		return !f.effect.strikesWebhooks() && !strings.HasPrefix(f.Match, Webhook) && matches(f.Match, r)
+	})
+}
+
+// Webhook returns what strikes a webhook of an account, and counts it.
+func (b *Book) Webhook(a world.Account, event string) world.Strike {
+	e, _ := b.pick(a, func(f *Fault) bool {
+		return (f.Match == "" && f.effect.strikesWebhooks()) || (strings.HasPrefix(f.Match, Webhook) && glob(f.Match, Webhook+event))
+	})
+	return world.Strike{Copies: e.Code, Behind: e.Kind == Reorder, After: e.Wait}
+}
+
+// strikesWebhooks says whether the kind has no meaning for requests.
+func (e Effect) strikesWebhooks() bool { return e.Kind == Duplicate || e.Kind == Reorder }
+
+func (b *Book) pick(a world.Account, hit func(*Fault) bool) (Effect, bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for i := range b.faults {
 		f := &b.faults[i]
-		if !a.Matches(f.Account) || !matches(f.Match, r) {
+		if !a.Matches(f.Account) || !hit(f) {
 			continue
 		}
 		effect := f.effect

@@ -31,7 +31,13 @@ const (
 	Truncate     Kind = "truncate"     // spoil: half of the body, as if it were whole
 	Rename       Kind = "rename"       // rename:a=b: spoil: keys a are called b
 	Retype       Kind = "retype"       // retype:a=string: spoil: values of keys a have another type
+	Duplicate    Kind = "duplicate"    // duplicate:N: webhooks only: sent N times more
+	Reorder      Kind = "reorder"      // webhooks only: sent behind the one that follows
 )
+
+// Webhook begins the pattern of a fault that strikes webhooks in place of requests: "WEBHOOK
+// envelope-*". Of the kinds above, late strikes them too: sent S seconds afterwards.
+const Webhook = "WEBHOOK "
 
 const (
 	// HugeBytes is how long a huge answer goes on: above every limit that a client may have.
@@ -40,12 +46,14 @@ const (
 	lateAfter = time.Second
 	// secondsMax bounds waits, so that a typing error does not hold a request for years.
 	secondsMax = 3600
+	// copiesMax bounds how often a webhook is sent again.
+	copiesMax = 1000
 )
 
 // Effect is a kind with its arguments.
 type Effect struct {
 	Kind     Kind
-	Code     int           // Status
+	Code     int           // Status; Duplicate: how many copies
 	Wait     time.Duration // RetryAfter, Slow, Late
 	URL      string        // Redirect
 	From, To string        // Rename: key and new key; Retype: key and type
@@ -57,7 +65,7 @@ func Parse(text string) (Effect, error) {
 	e := Effect{Kind: Kind(name)}
 	var err error
 	switch e.Kind {
-	case Unauthorized, HTML, Huge, Hang, Stale, Reset, Truncate:
+	case Unauthorized, HTML, Huge, Hang, Stale, Reset, Truncate, Reorder:
 		if hasArg {
 			err = errors.New("it takes no argument")
 		}
@@ -65,6 +73,11 @@ func Parse(text string) (Effect, error) {
 		e.Code, err = strconv.Atoi(arg)
 		if err != nil || e.Code < 200 || e.Code > 599 {
 			err = errors.New("write a status from 200 to 599, as in status:503")
+		}
+	case Duplicate:
+		e.Code, err = strconv.Atoi(arg)
+		if err != nil || e.Code < 1 || e.Code > copiesMax {
+			err = fmt.Errorf("write how many copies, from 1 to %d, as in duplicate:2", copiesMax)
 		}
 	case RetryAfter, Slow:
 		e.Wait, err = seconds(arg)
@@ -88,7 +101,7 @@ func Parse(text string) (Effect, error) {
 		}
 	default:
 		err = errors.New("there are status:N retry-after:S unauthorized html redirect:URL huge hang slow:S late[:S] " +
-			"stale reset truncate rename:a=b retype:a=type")
+			"stale reset truncate rename:a=b retype:a=type duplicate:N reorder")
 	}
 	if err != nil {
 		return Effect{}, fmt.Errorf("fault %q: %w", text, err)

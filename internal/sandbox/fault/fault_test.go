@@ -27,7 +27,7 @@ func TestFaultsAreReadWithTheirArguments(t *testing.T) {
 	}
 	for _, text := range []string{
 		"", "explode", "status", "status:x", "status:600", "hang:1", "slow:", "slow:NaN", "slow:1e9", "redirect:", "redirect:a\nb",
-		"rename:a", "rename:=b", "retype:a=", "retype:a=colour", "duplicate:2",
+		"rename:a", "rename:=b", "retype:a=", "retype:a=colour", "duplicate:0", "reorder:1",
 	} {
 		_, err := Parse(text)
 		require.ErrorContains(t, err, "fault", text)

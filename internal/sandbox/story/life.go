@@ -77,7 +77,7 @@ func (t *teller) weighted(weights map[string]int) string {
 }
 
 func (d *deal) add(patch map[string]any) {
-	d.changes = append(d.changes, Change{Tenant: d.account.Tenant, Account: d.account.Name, GUID: d.guid, Patch: patch})
+	d.changes = append(d.changes, Change{Vendor: "skyslope", Kind: "sales", Tenant: d.account.Tenant, Account: d.account.Name, GUID: d.guid, Patch: patch})
 }
 
 // status is what a change of status writes, with the dates that go with it.

@@ -8,6 +8,10 @@
 // dealType says which side the brokerage represents: what begins with Purchase the buyers', Listing
 // and Sale the sellers'. Every deal has a price, and everybody on the represented side an e-mail or a
 // telephone number that nobody else has.
+//
+// Where a tenant has a DocuSign account, each of its deals has an envelope that is sent and signed,
+// half of them before the deal begins; what ties it to its deal differs (evidence.go). The deals are the
+// same with and without.
 package story
 
 import (
@@ -24,8 +28,9 @@ const (
 	activeMax = 12
 )
 
-// Change is a patch to one sale.
+// Change is a patch to one record: a sale of skyslope's or an envelope of docusign's, by their kinds.
 type Change struct {
+	Vendor, Kind          string
 	Tenant, Account, GUID string
 	Patch                 map[string]any
 }
@@ -46,7 +51,7 @@ func Plan(tenants []world.Tenant, seed int64, deals int) []Step {
 	for t.deals < deals {
 		t.begin(deals - t.deals)
 	}
-	return t.weave()
+	return withEnvelopes(tenants, seed, t.weave())
 }
 
 // teller makes a story up.

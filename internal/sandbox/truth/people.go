@@ -44,6 +44,9 @@ func (j *judge) people(sales []sale) {
 			slices.Sort(p.Assigned)
 			p.Assigned = slices.Compact(p.Assigned)
 		}
+		if j.cfg.Notes {
+			p.Notes = new(int)
+		}
 		j.out.People[key] = p
 	}
 }

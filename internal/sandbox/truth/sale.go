@@ -12,6 +12,7 @@ import (
 
 // sale is what a vendor's record says, in the words of the destinations.
 type sale struct {
+	key               string
 	body              map[string]any
 	status            string
 	passed            []string // statuses it went through, the one now last

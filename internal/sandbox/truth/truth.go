@@ -23,9 +23,11 @@ import (
 //	      "close_date":"2026-03-01","mls_number":"MLS1","participants":3,"gross_commission_minor":1312500,"gone":false},
 //	    "followupboss":{"deal":{"stage":"Closed","stages":["Closed"],"price":525000,
 //	      "projectedCloseDate":"2026-03-01","people":1}}}},
-//	  "people":{"<e-mail or +1 phone>":{"count":1,"stages":["Closed"],"assigned":["agent@…"]}}}}}
+//	  "people":{"<e-mail or +1 phone>":{"count":1,"stages":["Closed"],"assigned":["agent@…"],"notes":2}},
+//	  "envelopes":{"<resource key>":{"deal":"<deal key>","signatures":2,"kind":"field"}}}}}
 //
-// A deal key is tenant/skyslope/account/sale/guid, each part path-escaped. Amounts and dates that
+// A deal key is tenant/skyslope/account/sale/guid, an envelope's tenant/docusign/account/envelope/id,
+// each part path-escaped. Amounts and dates that
 // the record lacks are null.
 type Truth struct {
 	Tenants map[string]Tenant `json:"tenants"`
@@ -35,6 +37,8 @@ type Truth struct {
 type Tenant struct {
 	Deals  map[string]Deal   `json:"deals"`
 	People map[string]Person `json:"people"`
+	// Envelopes are absent where the tenant has none.
+	Envelopes map[string]Envelope `json:"envelopes,omitempty"`
 }
 
 // Deal is what the destinations hold of one deal.
@@ -89,6 +93,9 @@ type Person struct {
 	// Assigned are the e-mails of the agents who may own the person, sorted; absent where the tenant
 	// does not want agents assigned.
 	Assigned []string `json:"assigned,omitempty"`
+	// Notes is how many notes of signatures are on the person's timeline; absent where the tenant wants
+	// none.
+	Notes *int `json:"notes,omitempty"`
 }
 
 // stageAtCreation is the CRM's own stage for a new person.
@@ -108,18 +115,22 @@ func Of(tenants []world.Tenant, v records.View) Truth {
 			agents := v.List(a.Key(), "users")
 			for _, rec := range v.List(a.Key(), "sales") {
 				s := read(rec, agents)
-				j.out.Deals[dealKey(a, rec.ID)] = j.deal(s)
+				s.key = resourceKey(a, "sale", rec.ID)
+				j.out.Deals[s.key] = j.deal(s)
 				sales = append(sales, s)
 			}
 		}
 		j.people(sales)
+		for _, a := range world.Accounts([]world.Tenant{t}, "docusign") {
+			j.envelopes(a, v.List(a.Key(), "envelopes"), sales)
+		}
 		out.Tenants[t.ID] = j.out
 	}
 	return out
 }
 
-func dealKey(a world.Account, guid string) string {
-	parts := []string{a.Tenant, a.Vendor, a.Name, "sale", guid}
+func resourceKey(a world.Account, kind, id string) string {
+	parts := []string{a.Tenant, a.Vendor, a.Name, kind, id}
 	for i := range parts {
 		parts[i] = url.PathEscape(parts[i])
 	}

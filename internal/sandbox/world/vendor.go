@@ -1,6 +1,7 @@
 package world
 
 import (
+	"context"
 	"net/http"
 	"time"
 
@@ -18,6 +19,20 @@ type Base struct {
 	// StrictDedupe closes the gap between looking for a duplicate and making a record. Without it
 	// two requests at one moment make two records, as no vendor promises otherwise.
 	StrictDedupe bool
+	// WebhookRetry is how long a webhook that was not taken waits for its next try, in our time; 0 =
+	// as the vendor's documentation says, scaled.
+	WebhookRetry time.Duration
+	// AutoConsent says that whoever is asked for consent gives it at once.
+	AutoConsent bool
+	// Strike is what a fault does to a webhook of an account that is about to be sent.
+	Strike func(a Account, event string) Strike
+}
+
+// Strike is what goes wrong with a webhook; the zero value is nothing.
+type Strike struct {
+	Copies int           // sent so many times more
+	Behind bool          // sent behind the one that follows it, if one does soon
+	After  time.Duration // sent so much later, while others go on
 }
 
 // Scaled is how long a vendor's time takes in ours.
@@ -48,4 +63,26 @@ type Vendor struct {
 	Kinds []string
 	// Put merges a patch into a record, or makes it; the vendor's modified time moves.
 	Put func(a Account, kind, id string, patch map[string]any) (records.Record, error)
+	// Control are control calls of the vendor's own, by method and the path below the vendor's name:
+	// "GET deliveries". Nil for none.
+	Control map[string]http.HandlerFunc
+	// Run does what the vendor does by itself until ctx ends, and leaves no goroutine behind; nil for
+	// nothing.
+	Run func(ctx context.Context)
+}
+
+type remarkKey struct{}
+
+// WithRemark returns a context in which a handler may remark on its request, and where the remark
+// will stand when it has answered.
+func WithRemark(ctx context.Context) (context.Context, *string) {
+	remark := new(string)
+	return context.WithValue(ctx, remarkKey{}, remark), remark
+}
+
+// Remark writes a word about the request into the journal.
+func Remark(ctx context.Context, word string) {
+	if remark, ok := ctx.Value(remarkKey{}).(*string); ok {
+		*remark = word
+	}
 }

@@ -24,8 +24,20 @@ type Account struct {
 	ExternalID   string // the vendor's id of the account
 	// Credential is what the vendor asks for, by the names that the product's tenant files use:
 	// skyslope client_id client_secret access_key access_secret; followupboss api_key x_system
-	// x_system_key (the last two optional).
+	// x_system_key (the last two optional); docusign client_id, client_secret and user_id with
+	// private_key (either or both), and hmac_key_1, hmac_key_2, … with which Connect signs.
 	Credential map[string]string
+	// Settings are the account's settings in the product's tenant files that stories and truth need:
+	// of docusign deal_field, mls_field, escrow_field and address_field.
+	Settings map[string]string
+}
+
+// Setting is a setting, or otherwise where it is not set.
+func (a Account) Setting(name, otherwise string) string {
+	if v := a.Settings[name]; v != "" {
+		return v
+	}
+	return otherwise
 }
 
 // FUBConfig is what a tenant wants of its CRM: the part of its configuration that truth needs.
@@ -36,6 +48,7 @@ type FUBConfig struct {
 	CreateMissing bool
 	ForwardOnly   bool // a person's stage never goes back
 	AssignAgents  bool // new people belong to the deal's primary agent
+	Notes         bool // each signature is a note on its signer's timeline
 	// EffectsFrom is the go-live instant: what changed before it has no effect in the CRM.
 	EffectsFrom time.Time
 }
