@@ -166,7 +166,7 @@ func TestParkedDealIsFoundExplainedAndDropped(t *testing.T) {
 	}
 	b.control(t, http.MethodDelete, "/skyslope/faults", "")
 	require.Equal(t, exitUsage, first(call(t, "held", "drop", key, "--adapter", "translate", "--dir", b.dir)), "a reason is asked for")
-	require.Contains(t, refused(t, "held", "drop", key, "--adapter", "fetch", "--reason", "none", "--dir", b.dir), "keeps no queue")
+	require.Contains(t, refused(t, "held", "drop", key, "--adapter", "fetch", "--reason", "none", "--dir", b.dir), "no such key")
 	must(t, "held", "drop", key, "--adapter", "translate", "--reason", "a test's own", "--dir", b.dir)
 	await(t, "the drop", func() bool {
 		return !strings.Contains(must(t, "held", "list", "--adapter", "translate", "--dir", b.dir), guid)
