@@ -58,6 +58,8 @@ func quotas() map[string]budget.Quota {
 		"followupboss":            {Calls: 250, Window: 10 * time.Second},
 		"followupboss/PUT.people": {Calls: 25, Window: 10 * time.Second},
 		"followupboss/notes":      {Calls: 10, Window: 10 * time.Second},
+		"docusign":                {Calls: 3000, Window: time.Hour},
+		"docusign/burst":          {Calls: 500, Window: 30 * time.Second},
 	}
 }
 

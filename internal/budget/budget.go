@@ -36,7 +36,7 @@ type Budget interface {
 	// trip at most, and usually not at all: tokens are leased in small groups. Where Postgres does
 	// not answer it returns its error, classified: no call is made without a token.
 	Take(ctx context.Context, a tenant.Account, lane string) error
-	// Learn reads the quota from a vendor's answer (X-RateLimit-*, Retry-After), so that a lower
+	// Learn reads the quota from a vendor's answer (X-RateLimit-*, X-BurstLimit-*, Retry-After), so that a lower
 	// quota than configured is obeyed from the next call on. What it cannot write to Postgres it
 	// obeys in this process.
 	Learn(ctx context.Context, a tenant.Account, status int, h http.Header)
@@ -50,6 +50,10 @@ type Quota struct {
 	Calls  int           // in any Window
 	Window time.Duration // sliding, so any fixed one holds too
 }
+
+// Burst is the bucket of an account's second, shorter window, where its vendor has one: every call of
+// the account's own quota spends of it, too.
+const Burst = "burst"
 
 const (
 	// freeShare of a quota stays unused: for holders that pause after their look, and for the
@@ -71,10 +75,15 @@ const (
 // by the first answer that names a limit.
 var Unknown = Quota{Calls: 60, Window: time.Minute}
 
+// unknownBurst is a second window of which an answer told the calls and not the length: DocuSign's, at
+// the lower of its limits.
+var unknownBurst = Quota{Calls: 200, Window: 30 * time.Second}
+
 // Config of a shared budget.
 type Config struct {
-	// Quotas by vendor, and by vendor/bucket where a part of its API has its own. They hold until an
-	// answer of the vendor says otherwise. Default: Unknown for each.
+	// Quotas by vendor, by vendor/bucket where a part of its API has its own, and by vendor/burst where
+	// the vendor has a second window. They hold until an answer of the vendor says otherwise. Default:
+	// Unknown for each, and no second window until an answer tells of one.
 	Quotas map[string]Quota
 }
 

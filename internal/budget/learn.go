@@ -27,9 +27,10 @@ type word struct {
 	closed time.Duration
 }
 
-// read understands X-RateLimit-Limit, -Remaining and -Window (seconds), and Retry-After. -Reset is
-// left alone: it is milliseconds at one vendor and a date at another. A limit of another context
-// than the account's own (Follow Up Boss names it) is not the account's.
+// read understands X-RateLimit-Limit, -Remaining and -Window (seconds), and Retry-After. -Reset counts
+// where nothing remains and it is an instant (DocuSign); what one vendor writes there in milliseconds
+// from now is left alone. A limit of another context than the account's own (Follow Up Boss names it)
+// is not the account's.
 func read(bucket string, status int, h http.Header, now time.Time) word {
 	var w word
 	if status == http.StatusTooManyRequests {
@@ -48,9 +49,32 @@ func read(bucket string, status int, h http.Header, now time.Time) word {
 		w.window = min(time.Duration(min(n, callsMax))*time.Second, windowMax)
 	}
 	if n, ok := number(h.Get("X-RateLimit-Remaining")); ok && n <= 0 {
-		w.closed = max(w.closed, spentFor)
+		w.closed = max(w.closed, spentFor, resets(h.Get("X-RateLimit-Reset"), now))
 	}
 	return w
+}
+
+// readBurst understands X-BurstLimit-Limit and -Remaining: DocuSign's second, short window. The
+// account's own limit is told beside it.
+func readBurst(h http.Header) word {
+	var w word
+	if n, ok := number(h.Get("X-BurstLimit-Limit")); ok && n > 0 {
+		w.calls = min(n, callsMax)
+	}
+	if n, ok := number(h.Get("X-BurstLimit-Remaining")); ok && n <= 0 {
+		w.closed = spentFor
+	}
+	return w
+}
+
+// resets is how long it is to an instant in seconds since 1970, at most retryAfterMax; zero where the
+// text is none.
+func resets(text string, now time.Time) time.Duration {
+	n, err := strconv.ParseInt(strings.TrimSpace(text), 10, 64)
+	if err != nil || n < now.Add(-retryAfterMax).Unix() || n > now.Add(2*retryAfterMax).Unix() {
+		return 0
+	}
+	return min(max(time.Unix(n, 0).Sub(now), 0), retryAfterMax)
 }
 
 // number reads the leading integer of a header.

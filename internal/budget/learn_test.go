@@ -34,6 +34,16 @@ func TestHeadersAreReadAsEachVendorWritesThem(t *testing.T) {
 			status: 200, header: map[string]string{"X-RateLimit-Limit": "3000", "X-RateLimit-Remaining": "2999", "X-RateLimit-Reset": "1767272400"},
 			want: word{calls: 3000},
 		},
+		"DocuSign, nothing left of the hour": {
+			status: 400, header: map[string]string{"X-RateLimit-Limit": "3000", "X-RateLimit-Remaining": "0", "X-RateLimit-Reset": "1767270000"},
+			want: word{calls: 3000, closed: 20 * time.Minute},
+		},
+		"a reset that is past": {
+			status: 200, header: map[string]string{"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": "1767268799"}, want: word{closed: spentFor},
+		},
+		"a reset in milliseconds since 1970": {
+			status: 200, header: map[string]string{"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": "1767270000000"}, want: word{closed: spentFor},
+		},
 		"dotloop": {
 			status: 429, header: map[string]string{"X-RateLimit-Limit": "100", "X-RateLimit-Remaining": "0", "X-RateLimit-Reset": "4500"},
 			want: word{calls: 100, closed: LimitedFor},
@@ -62,6 +72,25 @@ func TestHeadersAreReadAsEachVendorWritesThem(t *testing.T) {
 	}
 }
 
+func TestBurstIsReadBesideTheHour(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		limit, remaining string
+		want             word
+	}{
+		"some left":    {"500", "499", word{calls: 500}},
+		"nothing left": {"200", "0", word{calls: 200, closed: spentFor}},
+		"none":         {"", "", word{}},
+		"junk":         {"-1", "x", word{}},
+	} {
+		h := http.Header{}
+		h.Set("X-BurstLimit-Limit", tt.limit)
+		h.Set("X-BurstLimit-Remaining", tt.remaining)
+		h.Set("X-RateLimit-Limit", "3000")
+		require.Equal(t, tt.want, readBurst(h), name)
+	}
+}
+
 func TestQuotaOfEachVendorHasTheProtocolsHorizon(t *testing.T) {
 	t.Parallel()
 	require.Equal(t, 12*time.Second, Quota{250, 10 * time.Second}.horizon())
@@ -71,13 +100,16 @@ func TestQuotaOfEachVendorHasTheProtocolsHorizon(t *testing.T) {
 }
 
 func FuzzHeadersOfAVendor(f *testing.F) {
-	f.Add("250", "10", "3", "global", "5", 429)
-	f.Add("-1", "1e9", "", "x", "Thu, 01 Jan 2026 12:00:20 GMT", 200)
-	f.Fuzz(func(t *testing.T, limit, window, remaining, scope, after string, status int) {
+	f.Add("250", "10", "3", "global", "5", "0", 429)
+	f.Add("-1", "1e9", "0", "x", "Thu, 01 Jan 2026 12:00:20 GMT", "1767270000", 200)
+	f.Fuzz(func(t *testing.T, limit, window, remaining, scope, after, reset string, status int) {
 		h := http.Header{
 			"X-Ratelimit-Limit": {limit}, "X-Ratelimit-Window": {window}, "X-Ratelimit-Remaining": {remaining},
-			"X-Ratelimit-Context": {scope}, "Retry-After": {after},
+			"X-Ratelimit-Context": {scope}, "Retry-After": {after}, "X-Ratelimit-Reset": {reset},
+			"X-Burstlimit-Limit": {limit}, "X-Burstlimit-Remaining": {remaining},
 		}
+		burst := readBurst(h)
+		require.True(t, burst.calls >= 0 && burst.calls <= callsMax && burst.closed <= spentFor)
 		w := read("", status, h, time.Now())
 		require.True(t, w.calls >= 0 && w.calls <= callsMax)
 		require.True(t, w.window >= 0 && w.window <= windowMax)

@@ -57,16 +57,36 @@ func New(pool *pgxpool.Pool, schema string, cfg Config) *Shared {
 // In returns the budget of a bucket. It shares everything with s.
 func (s *Shared) In(bucket string) Budget { return &Shared{shared: s.shared, bucket: bucket} }
 
-// Take implements Budget.
+// Take implements Budget. Where an account has two windows it takes of the short one first: what is
+// lost, where the long one has nothing left, is made good soon.
 func (s *Shared) Take(ctx context.Context, a tenant.Account, lane string) error {
-	p := s.purse(a, s.bucket)
+	if s.bucket == "" && s.bursts(a) {
+		if err := s.take(ctx, a, Burst, lane); err != nil {
+			return err
+		}
+	}
+	return s.take(ctx, a, s.bucket, lane)
+}
+
+// bursts says whether an account has a second window.
+func (s *shared) bursts(a tenant.Account) bool {
+	if _, configured := s.cfg.Quotas[a.Vendor+"/"+Burst]; configured {
+		return true
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.purses[key{a.Vendor, a.Key(), Burst}] != nil
+}
+
+func (s *shared) take(ctx context.Context, a tenant.Account, bucket, lane string) error {
+	p := s.purse(a, bucket)
 	if err := p.enter(ctx); err != nil {
 		return err
 	}
 	defer p.leave()
 	hold := func(until time.Time) error {
 		scope := verdict.AccountScope(a.Tenant, a.Vendor, a.Name)
-		if s.bucket != "" {
+		if bucket != "" && bucket != Burst {
 			scope = verdict.ScopeKey // the account's other calls go on
 		}
 		return verdict.Held(scope, until, "budget spent", nil)
@@ -97,11 +117,17 @@ func (s *Shared) Take(ctx context.Context, a tenant.Account, lane string) error 
 
 // Learn implements Budget.
 func (s *Shared) Learn(ctx context.Context, a tenant.Account, status int, h http.Header) {
-	w := read(s.bucket, status, h, s.now())
+	s.learn(ctx, a, s.bucket, read(s.bucket, status, h, s.now()))
+	if s.bucket == "" {
+		s.learn(ctx, a, Burst, readBurst(h))
+	}
+}
+
+func (s *shared) learn(ctx context.Context, a tenant.Account, bucket string, w word) {
 	if w == (word{}) {
 		return
 	}
-	p := s.purse(a, s.bucket)
+	p := s.purse(a, bucket)
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), learnTimeout)
 	defer cancel()
 	if p.enter(ctx) != nil {
@@ -178,8 +204,12 @@ func (s *shared) configured(vendor, bucket string) Quota {
 	if bucket != "" {
 		name += "/" + bucket
 	}
-	if q, ok := s.cfg.Quotas[name]; ok {
+	q, ok := s.cfg.Quotas[name]
+	switch {
+	case ok:
 		return q
+	case bucket == Burst:
+		return unknownBurst
 	}
 	return Unknown
 }
