@@ -136,7 +136,7 @@ SELECT w.resource, w.tenant, w.undone, w.since
 
 	// Primary key.
 	sqlWaitingClaims = `
-SELECT resource, tenant, kind, claim FROM {schema}.waiting_claim WHERE resource = ANY($1)`
+SELECT resource, kind, claim FROM {schema}.waiting_claim WHERE resource = ANY($1) ORDER BY kind, claim`
 
 	sqlColumns = `
 SELECT resource, seq, COALESCE(deal_key, ''), rung, evidence, actor, reason, at`
