@@ -132,6 +132,9 @@ UPDATE {schema}.credential
  WHERE tenant = $1 AND vendor = $2 AND account = $3
    AND sealed = $7 AND refresh_token IS NOT DISTINCT FROM $8`
 
+	sqlLockAccount = `
+SELECT FROM {schema}.account WHERE tenant = $1 AND vendor = $2 AND name = $3 FOR UPDATE`
+
 	sqlRefuse = `
 UPDATE {schema}.account a
    SET refused = true, cause = $4, checked_at = now(),

@@ -148,7 +148,15 @@ func (s *Store) writeAgain(ctx context.Context, write []any) error {
 func (s *Store) refuse(ctx context.Context, a Account, before sealed, cause string) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), writeTimeout)
 	defer cancel()
-	_, err := s.pool.Exec(ctx, postgres.In(s.schema, sqlRefuse), a.Tenant, a.Vendor, a.Name, cause, before.fields, before.refresh)
+	err := postgres.Tx(ctx, s.pool, func(tx pgx.Tx) error {
+		// The account's lock first, as an apply takes them, and the credential read behind it: another
+		// credential is seen here, or clears the refusal after us.
+		if _, err := tx.Exec(ctx, postgres.In(s.schema, sqlLockAccount), a.Tenant, a.Vendor, a.Name); err != nil {
+			return err
+		}
+		_, err := tx.Exec(ctx, postgres.In(s.schema, sqlRefuse), a.Tenant, a.Vendor, a.Name, cause, before.fields, before.refresh)
+		return err
+	})
 	if err != nil {
 		s.failedNotes.Inc()
 	}

@@ -139,7 +139,7 @@ func (t *Tokens) get(ctx context.Context, a tenant.Account, refused string) (str
 // once more: the wake that a consent brings is faster than the view.
 func (t *Tokens) look(ctx context.Context, a tenant.Account) (tenant.Account, error) {
 	now, err := t.store.Account(a.Tenant, a.Vendor, a.Name)
-	if err == nil && now.Health.Reconnect() != "" {
+	if err != nil || now.Health.Reconnect() != "" {
 		now, err = t.store.Fresh(ctx, a.Tenant, a.Vendor, a.Name)
 	}
 	if err != nil {
