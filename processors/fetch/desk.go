@@ -99,7 +99,7 @@ func (d *Desk) Release(ctx context.Context, f Filter, actor string) (int64, erro
 		n = 0
 		now := d.now()
 		tag, err := tx.Exec(ctx, postgres.In(d.store.schema, sqlRelease),
-			now, f.Tenant, f.Vendor, f.Account, f.Resource, f.Cause)
+			now, f.Tenant, f.Vendor, f.Account, f.Resource, f.Cause, causeAgain)
 		if err != nil {
 			return err
 		}

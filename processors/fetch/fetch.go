@@ -132,6 +132,9 @@ func New(cfg Config, deps Deps) (*Fetch, error) {
 	return f, nil
 }
 
+// again is a vendor's rule for how often one record may be read.
+func (f *Fetch) again(vendor string) time.Duration { return f.vendors[vendor].Again }
+
 // wakeWorkers says that rows became dirty. It never blocks.
 func (f *Fetch) wakeWorkers() {
 	select {

@@ -279,7 +279,7 @@ func (b *bench) hint(t tester, rs ...event.Resource) {
 func (b *bench) takeAll(t testing.TB) []job {
 	t.Helper()
 	who := account{"lakeshore", "acme", "main"}
-	jobs, err := b.store.take(t.Context(), []share{{who, live, 1000}, {who, backfill, 1000}}, b.clock.now(), rowLease)
+	jobs, err := b.store.take(t.Context(), []share{{who, live, 1000}, {who, backfill, 1000}}, b.again, b.clock.now(), rowLease)
 	require.NoError(t, err)
 	return jobs
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/jackc/pgx/v5"
 
@@ -83,7 +84,7 @@ func (in *intake) read(ctx context.Context, w *event.WebhookReceived) (producers
 		return d, verdict.RetryAfter(0, "tenants unreadable", err)
 	case shut == causeUnknownTenant, shut == causeUnknownAccount:
 		return d, verdict.Held(verdict.TenantScope(w.Tenant), in.f.cfg.Now().Add(holdFor), shut, nil)
-	case d.Account != "" && a.ExternalID != "" && d.Account != a.ExternalID:
+	case d.Account != "" && a.ExternalID != "" && !strings.EqualFold(d.Account, a.ExternalID):
 		// Signed for this path, and about another account: a mix-up that must not cross tenants.
 		return d, verdict.Parked("delivery names another account", fmt.Errorf("delivery %s of %s", w.DeliveryID, who.key()))
 	}

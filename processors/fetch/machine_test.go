@@ -131,7 +131,7 @@ func (m *machine) take(t *rapid.T) {
 
 func (m *machine) takeAll(t *rapid.T) []job {
 	who := account{m.name, "acme", "main"}
-	jobs, err := m.b.store.take(m.ctx(), []share{{who, live, 10}, {who, backfill, 10}}, m.b.clock.now(), rowLease)
+	jobs, err := m.b.store.take(m.ctx(), []share{{who, live, 10}, {who, backfill, 10}}, m.b.again, m.b.clock.now(), rowLease)
 	require.NoError(t, err)
 	return jobs
 }
@@ -256,7 +256,18 @@ func (m *machine) check(t *rapid.T) {
 
 func TestAcceptedStateIsTheVendorsAfterAnyInterleaving(t *testing.T) {
 	t.Parallel()
+	interleave(t, newBench(t))
+}
+
+// A vendor's rule makes hints wait, and loses none.
+func TestAcceptedStateIsTheVendorsUnderItsPollingRule(t *testing.T) {
+	t.Parallel()
 	b := newBench(t)
+	rule(b, 7*time.Minute)
+	interleave(t, b)
+}
+
+func interleave(t *testing.T, b *bench) {
 	runs := 0
 	rapid.Check(t, func(rt *rapid.T) {
 		runs++

@@ -7,6 +7,7 @@ package fetch
 const (
 	// By primary key. Repeating it leaves the duty as it is, with one hint more: one more read.
 	// A row that already waits keeps its time and its parking; a live hint pulls it into the live lane.
+	// A clean one waits until it may be read again, and says so ($11).
 	sqlMark = `
 INSERT INTO {schema}.resource AS r
        (key, tenant, vendor, account, kind, id, lane, wanted, hinted_by, hints, dirty_since, not_before)
@@ -20,7 +21,8 @@ SELECT key, tenant, vendor, account, kind, id, lane, wanted, hinted_by, 1, $10, 
        hinted_by   = EXCLUDED.hinted_by,
        wanted      = GREATEST(r.wanted, EXCLUDED.wanted),
        lane        = CASE WHEN r.dirty_since IS NULL THEN EXCLUDED.lane ELSE LEAST(r.lane, EXCLUDED.lane) END,
-       not_before  = CASE WHEN r.dirty_since IS NULL THEN EXCLUDED.not_before ELSE r.not_before END,
+       not_before  = CASE WHEN r.dirty_since IS NULL THEN GREATEST(EXCLUDED.not_before, r.again_at) ELSE r.not_before END,
+       cause       = CASE WHEN r.dirty_since IS NULL AND r.again_at > EXCLUDED.not_before THEN $11 ELSE r.cause END,
        dirty_since = COALESCE(r.dirty_since, EXCLUDED.dirty_since)`
 
 	// By primary key. Repeating it does nothing.
@@ -98,28 +100,32 @@ SELECT p.lane, d.tenant, d.vendor, d.account, d.n
  ORDER BY p.lane, p.account_key`
 
 	// resource_due. protocol.md 18: the token is drawn and committed here, before the call. Repeating
-	// it takes other rows; a row whose taker died comes back when its lease ends.
+	// it takes other rows; a row whose taker died comes back when its lease ends, and where its vendor
+	// has a rule ($6), when a call at the lease's end would be old enough.
 	sqlTake = `
 WITH pick AS MATERIALIZED (
-  SELECT r.key, r.started <> r.done AS unfinished
-    FROM unnest($1::smallint[], $2::text[], $3::int[]) AS s (lane, account_key, n)
+  SELECT r.key, r.started <> r.done AS unfinished, r.again_at AS before,
+         $5::timestamptz + s.again * interval '1 ms' AS after, s.again > 0 AS ruled
+    FROM unnest($1::smallint[], $2::text[], $3::int[], $6::bigint[]) AS s (lane, account_key, n, again)
    CROSS JOIN LATERAL (
-         SELECT key, started, done FROM {schema}.resource
+         SELECT key, started, done, again_at FROM {schema}.resource
           WHERE lane = s.lane AND account_key = s.account_key AND not_before <= $4
           ORDER BY not_before
           LIMIT s.n
             FOR UPDATE SKIP LOCKED) r
 )
 UPDATE {schema}.resource r
-   SET started = nextval('{schema}.fetch_token'), lease_until = $5, not_before = $5
+   SET started = nextval('{schema}.fetch_token'), lease_until = $5, not_before = pick.after,
+       again_at = CASE WHEN pick.ruled THEN pick.after ELSE r.again_at END
   FROM pick
  WHERE r.key = pick.key
 RETURNING r.key, r.tenant, r.vendor, r.account, r.kind, r.id, r.started, pick.unfinished, r.hints, r.wanted, r.lane,
-          r.attempts, r.asked, r.version, r.digest, r.gone, r.hinted_by, COALESCE(r.dirty_since, $4)`
+          r.attempts, r.asked, r.version, r.digest, r.gone, r.hinted_by, COALESCE(r.dirty_since, $4), pick.before`
 
 	// By primary key. protocol.md 20: only where no fetch started since. $3: the answer is what is held
 	// from now on. $8: nothing is left unfinished. $9: the duty is done, unless a hint came since the
-	// token (protocol.md 19). Repeating it writes the same.
+	// token (protocol.md 19); then it waits until $13, for $19. $18: when the record may be read again.
+	// Repeating it writes the same.
 	sqlSettle = `
 UPDATE {schema}.resource
    SET version     = CASE WHEN $3 THEN $4 ELSE version END,
@@ -133,8 +139,9 @@ UPDATE {schema}.resource
        lease_until = NULL,
        attempts    = $14,
        asked       = $15,
-       cause       = $16,
-       detail      = $17
+       cause       = CASE WHEN $9 AND hints <> $10 THEN $19 ELSE $16 END,
+       detail      = $17,
+       again_at    = $18
  WHERE key = $1 AND started = $2`
 )
 

@@ -45,13 +45,15 @@ SELECT r.dirty_since, r.hinted_by, r.lane, r.not_before, r.lease_until, r.attemp
         ORDER BY until DESC LIMIT 1) h ON true
  WHERE r.key = $1`
 
-	// resource_dirty. A row that a worker has stays with it. Repeating it makes the rows due again.
+	// resource_dirty. A row that a worker has stays with it, and nobody makes a vendor's rule shorter: a
+	// row waits on until it may be read again, for $7. Repeating it makes the rows due again.
 	sqlRelease = `
 UPDATE {schema}.resource
-   SET not_before = $1, attempts = 0, asked = 0, cause = '', detail = ''
+   SET not_before = GREATEST($1, again_at), attempts = 0, asked = 0,
+       cause = CASE WHEN again_at > $1 THEN $7 ELSE '' END, detail = ''
  WHERE dirty_since IS NOT NULL
    AND (lease_until IS NULL OR lease_until <= $1)
-   AND (not_before IS NULL OR not_before > $1)
+   AND (not_before IS NULL OR not_before > GREATEST($1, again_at))
    AND ($2 = '' OR tenant = $2) AND ($3 = '' OR vendor = $3) AND ($4 = '' OR account = $4)
    AND ($5 = '' OR key = $5) AND ($6 = '' OR cause = $6)`
 

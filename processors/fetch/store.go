@@ -79,7 +79,7 @@ func (s store) mark(ctx context.Context, db execer, hints []hint, now time.Time)
 		c.texts = append(c.texts, h.by)
 	}
 	_, err := db.Exec(ctx, postgres.In(s.schema, sqlMark),
-		c.keys, c.tenants, c.vendors, c.accounts, c.kinds, c.ids, c.lanes, c.numbers, c.texts, now)
+		c.keys, c.tenants, c.vendors, c.accounts, c.kinds, c.ids, c.lanes, c.numbers, c.texts, now, causeAgain)
 	if err != nil {
 		return fmt.Errorf("marking %d resources: %w", len(hints), postgres.Classify(err))
 	}

@@ -55,8 +55,10 @@ type job struct {
 	attempts   int
 	asked      int
 	held       held
-	hintedBy   string    // what the last hint came from
-	hintedAt   time.Time // when the first one came
+	again      time.Duration // between two calls for it, by its vendor's rule
+	before     *time.Time    // until when it was not to be read, before this job
+	hintedBy   string        // what the last hint came from
+	hintedAt   time.Time     // when the first one came
 	taken      time.Time
 }
 
@@ -68,14 +70,19 @@ type held struct {
 }
 
 // take leases rows and draws their tokens. When it returns they are committed: the caller may call.
-func (s store) take(ctx context.Context, shares []share, now time.Time, lease time.Duration) ([]job, error) {
+// again is each vendor's rule.
+func (s store) take(
+	ctx context.Context, shares []share, again func(vendor string) time.Duration, now time.Time, lease time.Duration,
+) ([]job, error) {
 	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
 	defer cancel()
 	lanes, keys, counts := make([]int16, len(shares)), make([]string, len(shares)), make([]int32, len(shares))
+	rules := make([]int64, len(shares))
 	for i, sh := range shares {
+		rules[i] = again(sh.vendor).Milliseconds()
 		lanes[i], keys[i], counts[i] = int16(sh.lane), sh.key(), int32(sh.rows) //nolint:gosec // G115: below Concurrency
 	}
-	rows, err := s.pool.Query(ctx, postgres.In(s.schema, sqlTake), lanes, keys, counts, now, now.Add(lease))
+	rows, err := s.pool.Query(ctx, postgres.In(s.schema, sqlTake), lanes, keys, counts, now, now.Add(lease), rules)
 	if err != nil {
 		return nil, fmt.Errorf("taking resources: %w", postgres.Classify(err))
 	}
@@ -84,7 +91,8 @@ func (s store) take(ctx context.Context, shares []share, now time.Time, lease ti
 		var key string
 		err := r.Scan(&key, &j.resource.Tenant, &j.resource.Vendor, &j.resource.Account, &j.resource.Kind, &j.resource.ID,
 			&j.token, &j.unfinished, &j.hints, &j.wanted, &j.lane,
-			&j.attempts, &j.asked, &j.held.version, &j.held.digest, &j.held.gone, &j.hintedBy, &j.hintedAt)
+			&j.attempts, &j.asked, &j.held.version, &j.held.digest, &j.held.gone, &j.hintedBy, &j.hintedAt, &j.before)
+		j.again = again(j.resource.Vendor)
 		return j, err
 	})
 	if err != nil {
@@ -103,6 +111,20 @@ type settlement struct {
 	asked    int
 	cause    string
 	detail   string
+	uncalled bool // the vendor was surely not asked, or refused to be: its rule does not count it
+}
+
+// causeAgain is why a hint waits that came sooner after a call than the vendor likes.
+const causeAgain = "vendor's polling rule"
+
+// rule is when the record may be read again: nil = at any time. At a settlement the call is over, so
+// that no two are closer to each other than the rule says.
+func (j job) rule(uncalled bool, now time.Time) *time.Time {
+	if uncalled || j.again == 0 {
+		return j.before
+	}
+	at := now.Add(j.again)
+	return &at
 }
 
 // detailBytesMax keeps a vendor's page of HTML out of a column that people read.
@@ -111,9 +133,17 @@ const detailBytesMax = 500
 // settle records what a fetch came to and returns true, or false where another fetch has started since
 // (protocol.md 20): then it owns the duty and nothing is written.
 func (s store) settle(ctx context.Context, j job, end settlement, now time.Time) (bool, error) {
+	free, more, moreCause := j.rule(end.uncalled, now), now, ""
+	if free != nil && free.After(now) {
+		more, moreCause = *free, causeAgain
+	}
 	var next *time.Time
 	if !end.next.IsZero() {
-		next = &end.next
+		at := end.next
+		if more.After(at) {
+			at = more
+		}
+		next = &at
 	}
 	var snap event.VendorSnapshot
 	if end.snapshot != nil {
@@ -123,7 +153,7 @@ func (s store) settle(ctx context.Context, j job, end settlement, now time.Time)
 	defer cancel()
 	tag, err := s.pool.Exec(ctx, postgres.In(s.schema, sqlSettle), j.resource.Key(), j.token,
 		end.snapshot != nil, snap.Version, snap.Digest, snap.Gone, snap.ReadAt, end.finished,
-		end.clear, j.hints, j.taken, next, now, end.attempts, end.asked, end.cause, clip(end.detail))
+		end.clear, j.hints, j.taken, next, more, end.attempts, end.asked, end.cause, clip(end.detail), free, moreCause)
 	if err != nil {
 		return false, fmt.Errorf("recording fetch %d of %s: %w", j.token, j.resource.Key(), postgres.Classify(err))
 	}

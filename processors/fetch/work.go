@@ -150,20 +150,25 @@ func (f *Fetch) failed(j job, err error) ending {
 	case v.Kind == verdict.Park:
 		end.outcome, end.next = outcomePark, time.Time{}
 	case v.Kind == verdict.Stall:
-		end.outcome, end.stalled, end.next = outcomeStall, true, now.Add(stallFor)
+		end.outcome, end.uncalled, end.stalled, end.next = outcomeStall, true, true, now.Add(stallFor)
 	case v.Kind == verdict.Hold && v.Scope == verdict.ScopeKey:
 		end.outcome, end.next = outcomeHold, later(v.Until, now)
 	case v.Kind == verdict.Hold:
 		who := accountOf(j.resource)
-		end.outcome, end.hold = outcomeHold, &hold{who, j.lane, later(v.Until, now), now, v.Cause, end.detail}
+		end.outcome, end.uncalled = outcomeHold, true
+		end.hold = &hold{who, j.lane, later(v.Until, now), now, v.Cause, end.detail}
 		end.cause, end.detail = "", "" // the account's row says it once for all of its records
 	default: // a retry; and a read that is in doubt did no harm
+		end.uncalled = v.Cause == causeUnreachable
 		end.outcome = outcomeRetry
 		end.attempts++
 		end.next = now.Add(backoff(end.attempts, f.cfg.Jitter(), v.After))
 	}
 	return end
 }
+
+// causeUnreachable is vendorhttp's word for a call of which nothing was sent.
+const causeUnreachable = "vendor unreachable"
 
 func later(until, now time.Time) time.Time {
 	if until.IsZero() {

@@ -135,7 +135,7 @@ func (w *Workers) take(ctx context.Context) ([]taken, error) {
 	if len(shares) == 0 {
 		return nil, nil
 	}
-	jobs, err := w.f.store.take(ctx, shares, now, rowLease)
+	jobs, err := w.f.store.take(ctx, shares, w.f.again, now, rowLease)
 	if err != nil {
 		return nil, err // rows that were taken all the same come back when their lease ends
 	}
