@@ -35,6 +35,7 @@ func (configCmd) Run(g *globals, k *kong.Context) error {
 		{"kafka", "CONVEYANCE_KAFKA", g.Kafka},
 		{"registry", "CONVEYANCE_REGISTRY", masked(g.RegistryURL)},
 		{"postgres", "CONVEYANCE_POSTGRES", masked(g.PostgresURL)},
+		{"public-url", "CONVEYANCE_PUBLIC_URL", g.PublicURL},
 		{"topic-prefix", "CONVEYANCE_TOPIC_PREFIX", g.TopicPrefix},
 		{"dir", "CONVEYANCE_DIR", g.Dir},
 		{"log-level", "CONVEYANCE_LOG_LEVEL", g.LogLevel},

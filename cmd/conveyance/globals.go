@@ -30,6 +30,7 @@ type globals struct {
 	Kafka       string `env:"CONVEYANCE_KAFKA" help:"Kafka's bootstrap addresses, separated by commas. Default: those of the running up." placeholder:"HOST:PORT"`
 	RegistryURL string `name:"registry" env:"CONVEYANCE_REGISTRY" help:"Schema registry. Default: that of the running up." placeholder:"URL"`
 	PostgresURL string `name:"postgres" env:"CONVEYANCE_POSTGRES" help:"Postgres. Default: that of the running up. A password belongs into the environment or ~/.pgpass." placeholder:"URL"`
+	PublicURL   string `env:"CONVEYANCE_PUBLIC_URL" help:"How vendors and people reach the door, without a path. Default: that of the running up." placeholder:"URL"`
 	TopicPrefix string `env:"CONVEYANCE_TOPIC_PREFIX" help:"Stands before every topic, group and subject. Default: that of the running up, else ${prefix}" placeholder:"TEXT"`
 	Dir         string `env:"CONVEYANCE_DIR" help:"Folder of the running up, whose up.json names the addresses." default:".conveyance" type:"path"`
 	JSON        bool   `help:"One JSON object per line on stdout."`
@@ -94,6 +95,7 @@ func (g *globals) resolve(n need) error {
 		g.ended = up.PID
 	}
 	g.TopicPrefix = cmp.Or(g.TopicPrefix, up.TopicPrefix, topic.PrefixDefault)
+	g.PublicURL = cmp.Or(g.PublicURL, up.HTTP)
 	var missing []string
 	for _, s := range []struct {
 		need  need

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"net/http"
 
@@ -15,7 +16,6 @@ import (
 
 type ingestCmd struct {
 	Listen        string `env:"CONVEYANCE_LISTEN" help:"Address of the door, and of /healthz, /readyz and /metrics." default:"127.0.0.1:8080"`
-	PublicURL     string `env:"CONVEYANCE_PUBLIC_URL" help:"How vendors reach the door, without a path. Default: http at --listen." placeholder:"URL"`
 	SealingKey    string `env:"CONVEYANCE_SEALING_KEY" help:"File of the key that opens the stored credentials: without it no signature is accepted." placeholder:"FILE" type:"path"`
 	AllowLoopback bool   `env:"CONVEYANCE_ALLOW_LOOPBACK" help:"Let accounts live on this machine: for simulated vendors."`
 	SchemaCache   string `env:"CONVEYANCE_SCHEMA_CACHE" help:"File that keeps schema ids over a restart, so that the stage starts while the registry is down." placeholder:"FILE" type:"path"`
@@ -33,6 +33,7 @@ func (c *ingestCmd) Run(ctx context.Context, g *globals) error {
 	own := stageFlags{ // the port of its own that every stage has, by which status finds it
 		Listen: "127.0.0.1:0", SealingKey: c.SealingKey, AllowLoopback: c.AllowLoopback, SchemaCache: c.SchemaCache,
 	}
+	g.PublicURL = cmp.Or(g.PublicURL, "http://"+c.Listen) // who listens on a port of its own choice has given it
 	return runStage(ctx, g, own, "ingest", []string{ingest.Schema}, c.build)
 }
 
@@ -50,6 +51,7 @@ func (c *ingestCmd) build(ctx context.Context, rt *environs) ([]part, error) {
 	}
 	mux := http.NewServeMux()
 	mux.Handle("/in/", door.Handler())
+	mux.Handle("/oauth/{vendor}/callback", rt.tokens.Callback(rt.log))
 	health := observe.Handler(rt.metrics, map[string]func() error{"door": door.Ready})
 	for _, path := range []string{"/healthz", "/readyz", "/metrics"} {
 		mux.Handle(path, health)
@@ -58,11 +60,7 @@ func (c *ingestCmd) build(ctx context.Context, rt *environs) ([]part, error) {
 	if err != nil {
 		return nil, err
 	}
-	public := c.PublicURL
-	if public == "" {
-		public = "http://" + server.Addr()
-	}
-	rt.log.Info("door.open", zap.String("http", server.Addr()), zap.String("public", public))
+	rt.log.Info("door.open", zap.String("http", server.Addr()), zap.String("public", rt.g.PublicURL))
 	return []part{{"door", func(ctx context.Context) error {
 		defer publisher.Close()
 		return door.Run(ctx, server.Run)

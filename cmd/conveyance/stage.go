@@ -19,6 +19,7 @@ import (
 	"conveyance/internal/postgres"
 	"conveyance/internal/stream"
 	"conveyance/internal/tenant"
+	"conveyance/internal/tenant/oauth"
 	"conveyance/internal/vendorhttp"
 	"conveyance/internal/verdict"
 )
@@ -43,6 +44,8 @@ type environs struct {
 	codec   *wire.Codec
 	tenants *tenant.Store
 	http    *vendorhttp.Client
+	tokens  *oauth.Tokens
+	account *vendorhttp.Client // for account servers, which have no gate and no budget
 	budget  *budget.Shared
 	metrics *prometheus.Registry
 	fleet   *fleet.Fleet
@@ -109,9 +112,12 @@ func openEnvirons(ctx context.Context, g *globals, flags stageFlags, name string
 	}
 	rt.fleet = fleet.New(rt.pool, tenant.Schema)
 	rt.budget = budget.New(rt.pool, tenant.Schema, budget.Config{Quotas: quotas()})
+	if rt.tokens, rt.account, err = openTokens(g, rt.tenants, rt.pool, flags.AllowLoopback, rt.metrics); err != nil {
+		return nil, err
+	}
 	rt.http, err = vendorhttp.New(vendorhttp.Config{
 		AllowLoopback: flags.AllowLoopback, Budget: rt.budget, Metrics: rt.metrics,
-		Health: rt.health,
+		Tokens: rt.tokens, Health: rt.health,
 	})
 	return rt, err
 }
@@ -137,6 +143,7 @@ func (rt *environs) health(ctx context.Context, a tenant.Account, refused bool, 
 
 func (rt *environs) close() {
 	rt.http.Close()
+	rt.account.Close()
 	rt.tenants.Close()
 	rt.pool.Close()
 	_ = rt.log.Sync() // stderr cannot always be synced

@@ -68,10 +68,11 @@ const silentAfter = 10 * time.Minute
 
 type accountStatus struct {
 	Account string    `json:"account"`
-	State   string    `json:"state"` // refused, paused or silent
+	State   string    `json:"state"` // reconnect, refused, paused or silent
 	Cause   string    `json:"cause"`
 	Since   time.Time `json:"since"`
 	Remedy  string    `json:"remedy"`
+	Link    string    `json:"link,omitempty"` // where a person connects it again
 }
 
 // Run prints the picture.
@@ -243,14 +244,16 @@ func accountStates(ctx context.Context, pool *pgxpool.Pool) ([]accountStatus, er
 func accountState(t tenant.Tenant, a tenant.Account, polled time.Time) (accountStatus, bool) {
 	key, h := a.Key(), a.Health
 	switch {
+	case h.Reconnect() != "":
+		return accountStatus{key, "reconnect", "the vendor wants a person's consent", h.Since, "connect it again: " + h.Reconnect(), h.Reconnect()}, true
 	case h.Refused:
-		return accountStatus{key, "refused", h.Cause, h.Since, "mend the credential and run conveyance tenant apply; it is tried by itself too"}, true
+		return accountStatus{key, "refused", h.Cause, h.Since, "mend the credential and run conveyance tenant apply; it is tried by itself too", ""}, true
 	case t.Paused:
-		return accountStatus{key, "paused", "brokerage paused by hand", t.PausedAt, "conveyance tenant resume " + t.ID}, true
+		return accountStatus{key, "paused", "brokerage paused by hand", t.PausedAt, "conveyance tenant resume " + t.ID, ""}, true
 	case a.Paused:
-		return accountStatus{key, "paused", "paused by hand", a.PausedAt, "conveyance tenant resume " + key}, true
+		return accountStatus{key, "paused", "paused by hand", a.PausedAt, "conveyance tenant resume " + key, ""}, true
 	case !polled.IsZero() && time.Since(polled) > silentAfter:
-		return accountStatus{key, "silent", "no list of its changes was read to the end", polled, "see whether fetch runs, and conveyance why " + key}, true
+		return accountStatus{key, "silent", "no list of its changes was read to the end", polled, "see whether fetch runs, and conveyance why " + key, ""}, true
 	}
 	return accountStatus{}, false
 }
@@ -292,7 +295,7 @@ func printStatus(g *globals, s statusOf) error {
 			_, _ = fmt.Fprintf(w, "%s leaves %s alone for seconds, since its calls failed in a row\n", b.Process, cmp.Or(b.Account, "all of "+b.Vendor))
 		}
 		for _, a := range s.Accounts {
-			_, _ = fmt.Fprintf(w, "account %s is %s (%s) for %s: %s\n", a.Account, a.State, strings.TrimSpace(a.Cause), ago(a.Since), a.Remedy)
+			_, _ = fmt.Fprintf(w, "account %s: %s (%s) for %s: %s\n", a.Account, a.State, strings.TrimSpace(a.Cause), ago(a.Since), a.Remedy)
 		}
 	})
 }

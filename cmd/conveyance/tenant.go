@@ -1,21 +1,18 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"strings"
-	"text/tabwriter"
-	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
 
-	"conveyance/consumers"
 	"conveyance/internal/fleet"
 	"conveyance/internal/ledger"
-	"conveyance/internal/observe"
 	"conveyance/internal/tenant"
 	"conveyance/internal/tenant/tenantfile"
 	"conveyance/internal/vendorhttp"
@@ -27,12 +24,13 @@ type tenantCmd struct {
 	SealingKey    string `env:"CONVEYANCE_SEALING_KEY" help:"File of the key that seals credentials. Default: that of the running up." placeholder:"FILE" type:"path"`
 	AllowLoopback bool   `env:"CONVEYANCE_ALLOW_LOOPBACK" help:"Let accounts live on this machine: for simulated vendors. Default: yes where up runs here."`
 
-	Apply  tenantApplyCmd  `cmd:"" help:"Make the brokerages as their files say; all or none."`
-	Diff   tenantDiffCmd   `cmd:"" help:"Say what apply would change; exit 3 where something would."`
-	Check  tenantCheckCmd  `cmd:"" help:"Ask the vendors whether every account works as configured; exit 3 where one does not."`
-	Pause  tenantPauseCmd  `cmd:"" help:"Stop all effects and fetches of a brokerage, or one account's calls."`
-	Resume tenantResumeCmd `cmd:"" help:"End a pause; what was held flows, in order."`
-	List   tenantListCmd   `cmd:"" help:"List the brokerages, their accounts and how those are."`
+	Apply   tenantApplyCmd   `cmd:"" help:"Make the brokerages as their files say; all or none."`
+	Diff    tenantDiffCmd    `cmd:"" help:"Say what apply would change; exit 3 where something would."`
+	Connect tenantConnectCmd `cmd:"" help:"Connect a brokerage's accounts: print webhook URLs, ask for consent, make vendors send their webhooks."`
+	Check   tenantCheckCmd   `cmd:"" help:"Ask the vendors whether every account works as configured; exit 3 where one does not."`
+	Pause   tenantPauseCmd   `cmd:"" help:"Stop all effects and fetches of a brokerage, or one account's calls."`
+	Resume  tenantResumeCmd  `cmd:"" help:"End a pause; what was held flows, in order."`
+	List    tenantListCmd    `cmd:"" help:"List the brokerages, their accounts and how those are."`
 }
 
 // openTenants opens the store with the key that seals its credentials.
@@ -77,11 +75,12 @@ func (c *tenantCmd) loopback(g *globals) bool {
 // contract is what tenant files are held against: the registers' schemas.
 func contract(loopback bool) tenantfile.Contract {
 	c := tenantfile.Contract{
-		Accounts: map[string][]byte{}, Adapters: map[string]tenantfile.Adapter{}, Env: os.LookupEnv,
+		Accounts: map[string][]byte{}, Webhooks: map[string]bool{}, Adapters: map[string]tenantfile.Adapter{}, Env: os.LookupEnv,
 		CheckBase: func(base string) error { return vendorhttp.CheckBase(base, loopback) },
 	}
 	for _, v := range vendors(nil) {
 		c.Accounts[v.Name] = v.AccountSchema
+		c.Webhooks[v.Name] = v.Webhook != nil
 	}
 	for _, d := range destinations() {
 		if d.Adapter == nil {
@@ -101,6 +100,15 @@ func readTenants(path string, loopback bool) ([]tenant.Wanted, error) {
 		return nil, err
 	}
 	return tenantfile.Read(files, contract(loopback))
+}
+
+// warn tells what is not wrong in the files and a person should look at all the same.
+func warn(g *globals, wanted []tenant.Wanted) {
+	for _, w := range wanted {
+		for _, p := range w.Warnings {
+			_, _ = fmt.Fprintln(g.errOut, "warning:", p)
+		}
+	}
 }
 
 type tenantApplyCmd struct {
@@ -128,6 +136,7 @@ func apply(ctx context.Context, g *globals, path, key string, loopback bool) (te
 	if err != nil {
 		return tenant.Result{}, err
 	}
+	warn(g, wanted)
 	store, pool, err := openTenants(ctx, g, key)
 	if err != nil {
 		return tenant.Result{}, err
@@ -171,7 +180,7 @@ func printChanges(g *globals, changes []tenant.Change, done string) error {
 	}
 	for _, ch := range changes {
 		if err := g.print(ch, func(w io.Writer) {
-			_, _ = fmt.Fprintf(w, "%s: %s %s %s %s %s\n", done, ch.Tenant, ch.Action, ch.Kind, ch.Name, strings.Join(ch.What, "; "))
+			_, _ = fmt.Fprintf(w, "%s: %s %s %s %s %s\n", done, cmp.Or(ch.Tenant, "every brokerage"), ch.Action, ch.Kind, ch.Name, strings.Join(ch.What, "; "))
 		}); err != nil {
 			return err
 		}
@@ -196,6 +205,7 @@ func (c *tenantDiffCmd) Run(ctx context.Context, g *globals, of *tenantCmd) erro
 	if err != nil {
 		return err
 	}
+	warn(g, wanted)
 	store, pool, err := openTenants(ctx, g, key)
 	if err != nil {
 		return err
@@ -210,79 +220,6 @@ func (c *tenantDiffCmd) Run(ctx context.Context, g *globals, of *tenantCmd) erro
 		return err
 	}
 	return errFound
-}
-
-type tenantCheckCmd struct {
-	Tenant string `arg:"" optional:"" help:"One brokerage; default: all."`
-}
-
-// Help is shown by tenant check --help.
-func (tenantCheckCmd) Help() string { return "Example: conveyance tenant check lakeshore" }
-
-// Run asks the vendors.
-func (c *tenantCheckCmd) Run(ctx context.Context, g *globals, of *tenantCmd) error {
-	key, err := of.key(g)
-	if err != nil {
-		return err
-	}
-	store, pool, err := openTenants(ctx, g, key)
-	if err != nil {
-		return err
-	}
-	defer pool.Close()
-	defer store.Close()
-	log, err := g.logger("tenant")
-	if err != nil {
-		return err
-	}
-	do, err := vendorhttp.New(vendorhttp.Config{AllowLoopback: of.loopback(g), Health: store.SetHealth})
-	if err != nil {
-		return err
-	}
-	defer do.Close()
-	all, err := store.Tenants(ctx)
-	if err != nil {
-		return err
-	}
-	if c.Tenant != "" {
-		one, err := store.Tenant(ctx, c.Tenant)
-		if err != nil {
-			return fmt.Errorf("%s: %w", c.Tenant, err)
-		}
-		all = []tenant.Tenant{one}
-	}
-	ask := checkers(do, consumers.Deps{Pool: pool, Tenants: store, HTTP: do, Log: log, Metrics: observe.NewRegistry()})
-	g.count(all, ask)
-	findings := tenant.Check(ctx, all, ask)
-	for _, f := range findings {
-		if err := g.print(f, func(w io.Writer) { _, _ = fmt.Fprintf(w, "%s %s: %s: %s\n", f.Tenant, f.Account, f.What, f.Remedy) }); err != nil {
-			return err
-		}
-	}
-	if len(findings) > 0 {
-		return errFound
-	}
-	if !g.JSON {
-		_, _ = fmt.Fprintf(g.out, "%d brokerages: every account works as configured\n", len(all))
-	}
-	return nil
-}
-
-// checkers are those of sources and destinations, by vendor.
-func checkers(do vendorhttp.Doer, deps consumers.Deps) map[string][]tenant.Checker {
-	out := map[string][]tenant.Checker{}
-	for _, v := range vendors(do) {
-		if v.Checker != nil {
-			out[v.Name] = append(out[v.Name], v.Checker)
-		}
-	}
-	for _, d := range destinations() {
-		if d.Checker != nil {
-			deps.Schema = d.Name
-			out[d.Vendor] = append(out[d.Vendor], d.Checker(deps))
-		}
-	}
-	return out
 }
 
 type tenantPauseCmd struct {
@@ -332,60 +269,5 @@ func (c *tenantResumeCmd) Run(ctx context.Context, g *globals) error {
 	}
 	return g.print(map[string]string{"resumed": c.Target}, func(w io.Writer) {
 		_, _ = fmt.Fprintf(w, "%s is resumed; what was held flows, in order\n", c.Target)
-	})
-}
-
-type tenantListCmd struct{}
-
-// Help is shown by tenant list --help.
-func (tenantListCmd) Help() string { return "Example: conveyance tenant list" }
-
-// tenantLine is one account, as --json prints it.
-type tenantLine struct {
-	Tenant     string               `json:"tenant"`
-	Name       string               `json:"name"`
-	Account    string               `json:"account"`
-	ExternalID string               `json:"external_id"`
-	State      string               `json:"state"`
-	Adapters   map[string]time.Time `json:"adapters"` // effects_from by destination
-}
-
-// Run lists.
-func (tenantListCmd) Run(ctx context.Context, g *globals) error {
-	store, pool, err := openTenants(ctx, g, "")
-	if err != nil {
-		return err
-	}
-	defer pool.Close()
-	defer store.Close()
-	all, err := store.Tenants(ctx)
-	if err != nil {
-		return err
-	}
-	var lines []tenantLine
-	for _, t := range all {
-		live := map[string]time.Time{}
-		for name, a := range t.Adapters {
-			live[name] = a.EffectsFrom
-		}
-		for _, a := range t.Accounts {
-			state := "works"
-			switch {
-			case t.Paused, a.Paused:
-				state = "paused"
-			case a.Health.Refused:
-				state = "refused: " + a.Health.Cause
-			}
-			lines = append(lines, tenantLine{t.ID, t.Name, a.Vendor + "/" + a.Name, a.ExternalID, state, live})
-		}
-	}
-	if g.JSON {
-		return printLines(g, lines)
-	}
-	return table(g.out, func(w *tabwriter.Writer) {
-		_, _ = fmt.Fprintln(w, "TENANT\tNAME\tACCOUNT\tEXTERNAL ID\tSTATE")
-		for _, l := range lines {
-			_, _ = fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", l.Tenant, l.Name, l.Account, l.ExternalID, l.State)
-		}
 	})
 }

@@ -106,6 +106,9 @@ func accountSentence(t tenant.Tenant, a tenant.Account) string {
 	switch {
 	case a.Paused:
 		return fmt.Sprintf("Account %s is paused by hand until conveyance tenant resume %s.", a.Key(), a.Key())
+	case a.Health.Reconnect() != "":
+		return fmt.Sprintf("%s wants a person's consent for account %s for %s: connect it again (%s), and what waits flows in order.",
+			a.Vendor, a.Key(), ago(a.Health.Since), a.Health.Reconnect())
 	case a.Health.Refused:
 		return fmt.Sprintf("%s refuses account %s (%s) for %s: mend the credential in %s's file and run conveyance tenant apply; "+
 			"it is also tried by itself, and what waits flows in order.", a.Vendor, a.Key(), a.Health.Cause, ago(a.Health.Since), t.ID)

@@ -60,6 +60,9 @@ func ask(ctx context.Context, c Checker, t Tenant, a Account) []Finding {
 		if v.Err == nil {
 			f.What = v.Cause
 		}
+		if link, ok := strings.CutPrefix(v.Cause, causeReconnect); ok {
+			f.What, f.Remedy = "the vendor wants a person's consent", "connect the account again: "+link
+		}
 	}
 	return append(found, f)
 }

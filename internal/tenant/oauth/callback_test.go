@@ -244,7 +244,7 @@ func TestConnectFindsALoginOfAnotherAccount(t *testing.T) {
 	p := b.process()
 	b.apply(p, byAssertion, "")
 	_, err := p.Connect(t.Context(), p.account(t))
-	require.ErrorContains(t, err, "its login leads to no account "+externalID)
+	require.ErrorIs(t, err, ErrOtherLogin)
 	_, err = p.Begin(t.Context(), tenant.Account{Tenant: "lakeshore", Vendor: "followupboss", Name: "main"})
 	require.ErrorContains(t, err, "followupboss has no OAuth")
 }

@@ -30,6 +30,9 @@ const (
 // ErrNotConnected is in the chain of what Wait returns where a consent ended without success.
 var ErrNotConnected = errors.New("not connected")
 
+// ErrOtherLogin means that an account's tokens are of a login that does not lead to it at the vendor.
+var ErrOtherLogin = errors.New("the login does not lead to the account at the vendor")
+
 // Consent is one that was asked for.
 type Consent struct {
 	Link      string // for a person's browser
@@ -94,7 +97,8 @@ func (t *Tokens) Wait(ctx context.Context, c Consent) error {
 }
 
 // Connect gets an account its tokens where that needs nobody: by assertion, or by the refresh token
-// that it has. It returns false where a person has to consent first. Errors carry verdicts.
+// that it has. It returns false where a person has to consent first. Errors carry verdicts, but for
+// ErrOtherLogin.
 func (t *Tokens) Connect(ctx context.Context, a tenant.Account) (connected bool, err error) {
 	got, err := t.store.Renew(ctx, a, func(ctx context.Context, held tenant.Credential) (tenant.Credential, error) {
 		if good(held, "") && !a.Health.Refused {
@@ -120,7 +124,7 @@ func (t *Tokens) Connect(ctx context.Context, a tenant.Account) (connected bool,
 		return false, err
 	}
 	if !ok {
-		return false, fmt.Errorf("connecting %s: its login leads to no account %s at the vendor", a.Key(), a.ExternalID)
+		return false, fmt.Errorf("connecting %s, external_id %s: %w", a.Key(), a.ExternalID, ErrOtherLogin)
 	}
 	t.mended(ctx, a)
 	return true, nil
