@@ -20,6 +20,11 @@ func FuzzControlCalls(f *testing.F) {
 		{"PUT", "followupboss/stages/7?tenant=redrock/main", `{"name":{}}`},
 		{"POST", "skyslope/faults", `{"account":"lakeshore","match":"GET *","times":3,"fault":"retype:a=string"}`},
 		{"DELETE", "skyslope/faults/1", ""},
+		{"PUT", "docusign/envelopes/4d3420b8-ce24-8a0a-8135-63c9bb1d0c7e?tenant=redrock", `{"status":"sent","recipients":{"signers":[{"email":"a@b"}]}}`},
+		{"PUT", "docusign/connect/7?tenant=redrock", `{"urlToPublishTo":"::","allUsers":true}`},
+		{"PUT", "docusign/keys?tenant=redrock", `{"keys":["a"]}`},
+		{"DELETE", "docusign/consent?tenant=redrock", ""},
+		{"GET", "docusign/deliveries?account=lakeshore&after=3", ""},
 		{"GET", "followupboss/requests?account=lakeshore&after=3", ""},
 		{"POST", "story", `{"seed":7,"deals":0,"per_second":50}`},
 	} {
@@ -29,7 +34,9 @@ func FuzzControlCalls(f *testing.F) {
 		if strings.HasPrefix(path, "story") && strings.Contains(body, "deals") && !strings.Contains(body, `"deals":0`) {
 			t.Skip() // a story goes on by itself
 		}
-		box, err := sandbox.New(sandbox.Options{Tenants: tenants()})
+		o := sandbox.Options{Tenants: tenants()}
+		signing(&o)
+		box, err := sandbox.New(o)
 		require.NoError(t, err)
 		defer func() { require.NoError(t, box.Close()) }()
 		call := func(method, target, body string) int {

@@ -20,6 +20,7 @@ func TestFaultsAreReadWithTheirArguments(t *testing.T) {
 		"redirect:http://127.0.0.1:9/x": {Kind: Redirect, URL: "http://127.0.0.1:9/x"}, "hang": {Kind: Hang},
 		"rename:status=transaction_status": {Kind: Rename, From: "status", To: "transaction_status"},
 		"retype:salePrice=string":          {Kind: Retype, From: "salePrice", To: "string"},
+		"duplicate:2":                      {Kind: Duplicate, Code: 2}, "reorder": {Kind: Reorder},
 	} {
 		got, err := Parse(text)
 		require.NoError(t, err, text)
@@ -61,6 +62,26 @@ func TestOlderFaultsStrikeFirst(t *testing.T) {
 	require.Equal(t, 501, codes(mine))
 	require.Equal(t, 0, codes(world.Account{}), "an unknown caller is struck by faults for all only")
 	require.Equal(t, 1, once, "what was added is the caller's own")
+}
+
+func TestFaultsOfWebhooksStrikeNoRequestAndOthersNoWebhook(t *testing.T) {
+	t.Parallel()
+	var b Book
+	once := 1
+	for _, f := range []Fault{
+		{Fault: "duplicate:2", Times: &once}, {Fault: "late:3", Match: "WEBHOOK envelope-*"}, {Fault: "status:500"},
+	} {
+		_, err := b.Add(f)
+		require.NoError(t, err)
+	}
+	mine := world.Account{Tenant: "lakeshore", Vendor: "v", Name: "main"}
+	e, _ := b.Pick(mine, httptest.NewRequest(http.MethodGet, "/", nil))
+	require.Equal(t, Status, e.Kind)
+	require.Equal(t, world.Strike{Copies: 2}, b.Webhook(mine, "envelope-sent"))
+	require.Equal(t, world.Strike{After: 3 * time.Second}, b.Webhook(mine, "envelope-sent"))
+	require.Zero(t, b.Webhook(mine, "recipient-sent"))
+	_, err := b.Add(Fault{Fault: "status:500", Match: "WEBHOOK *"})
+	require.Error(t, err)
 }
 
 func TestSpoiltAnswersKeepTheRest(t *testing.T) {

@@ -30,6 +30,13 @@ type evidence struct {
 }
 
 func (j *judge) envelopes(a world.Account, envelopes []records.Record, sales []sale) {
+	index := map[string][]*sale{}
+	for i := range sales {
+		sales[i].evidence = ofSale(sales[i])
+		for _, claim := range sales[i].evidence.claims() {
+			index[claim] = append(index[claim], &sales[i])
+		}
+	}
 	for _, rec := range envelopes {
 		if !rec.Exists() {
 			continue
@@ -39,8 +46,8 @@ func (j *judge) envelopes(a world.Account, envelopes []records.Record, sales []s
 		}
 		signers := signers(rec.Body)
 		e := Envelope{Signatures: len(signers) * documents(rec.Body)}
-		found, kind := decide(ofEnvelope(a, rec.Body), sales)
-		e.Kind = kind
+		var found *sale
+		found, e.Kind = decide(ofEnvelope(a, rec.Body), index)
 		if found != nil {
 			e.Deal = &found.key
 			j.notes(*found, signers, documents(rec.Body))
@@ -49,13 +56,30 @@ func (j *judge) envelopes(a world.Account, envelopes []records.Record, sales []s
 	}
 }
 
+// claims are all that evidence says, each with what it is about in front.
+func (e evidence) claims() []string {
+	var out []string
+	for about, values := range map[string][]string{
+		"deal ": {e.deal}, "mls ": {e.mls}, "escrow ": {e.escrow}, "address ": e.addresses, "email ": e.emails,
+	} {
+		for _, v := range values {
+			if v != "" {
+				out = append(out, about+v)
+			}
+		}
+	}
+	return out
+}
+
 // decide climbs the ladder: the first kind of evidence that gives exactly one deal wins; one that is
 // there and gives none ends it, one that gives several leaves them to the next.
-func decide(e evidence, sales []sale) (found *sale, kind string) {
+func decide(e evidence, index map[string][]*sale) (found *sale, kind string) {
 	var candidates []*sale
-	for i := range sales {
-		if !e.contradicts(ofSale(sales[i])) {
-			candidates = append(candidates, &sales[i])
+	for _, claim := range e.claims() {
+		for _, s := range index[claim] {
+			if !slices.Contains(candidates, s) && !e.contradicts(s.evidence) {
+				candidates = append(candidates, s)
+			}
 		}
 	}
 	kind = "none"
@@ -73,7 +97,7 @@ func decide(e evidence, sales []sale) (found *sale, kind string) {
 	} {
 		var fit []*sale
 		for _, s := range candidates {
-			if rung.fits(ofSale(*s)) {
+			if rung.fits(s.evidence) {
 				fit = append(fit, s)
 			}
 		}

@@ -23,6 +23,7 @@ type sale struct {
 	created, modified time.Time
 	clients           []string // keys of the people on the represented side, once each
 	agent             string   // e-mail of the primary agent
+	evidence          evidence // filled where the tenant has envelopes
 }
 
 func read(rec records.Record, agents []records.Record) sale {
