@@ -2,6 +2,7 @@ package ledger_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"testing"
@@ -321,6 +322,29 @@ func TestWakeLeavesParkedKeys(t *testing.T) {
 	sums, err := ledger.NewQueue(s.pool, s.schema).Sums(t.Context())
 	require.NoError(t, err)
 	require.Len(t, sums, 3)
+}
+
+func TestWakeInATransactionStandsOrFallsWithIt(t *testing.T) {
+	t.Parallel()
+	s := open(t)
+	me := s.owner(one)[one]
+	s.commit(&ledger.Turn{Moves: []ledger.Move{{Place: one, Owner: me, Seq: 2}}, Keys: []ledger.QueuedKey{
+		{Place: one, KeyID: "held", Kind: ledger.HeldScope, Scope: "link:a", Cause: "x"},
+	}})
+	wake := func(end error) {
+		err := postgres.Tx(t.Context(), s.pool, func(tx pgx.Tx) error {
+			n, err := ledger.WakeIn(t.Context(), tx, s.schema, "link:a", "link:b")
+			require.NoError(t, err)
+			require.EqualValues(t, 1, n)
+			return end
+		})
+		require.ErrorIs(t, err, end)
+	}
+	const woken = "SELECT count(*) FROM {schema}.queued_key WHERE release_wanted"
+	wake(errors.New("rolled back"))
+	require.Zero(t, value[int](s, woken))
+	wake(nil)
+	require.Equal(t, 1, value[int](s, woken))
 }
 
 // Rule 12, and months made on demand by many at once.

@@ -369,6 +369,25 @@ func TestADealThatComesBetweenTheLookAndTheHoldIsNotMissed(t *testing.T) {
 	}
 }
 
+// While a deal's claims are being written nobody can say whether they match: who begins to wait then
+// looks again, and waits for nobody.
+func TestWhoBeginsToWaitWhileClaimsAreWrittenLooksAgain(t *testing.T) {
+	t.Parallel()
+	b := newBureau(t)
+	e := envelope("e")
+	tx, err := b.pool.Begin(t.Context())
+	require.NoError(t, err)
+	claims := link.Claims([]byte("key of lakeshore"), []producers.Claim{id("1")}, nil)
+	require.NoError(t, b.linker.Write(t.Context(), tx, link.Changes{
+		Deals: []link.Deal{{Key: resource("1").Key(), Tenant: "lakeshore", Claims: claims}},
+	}))
+	b.feed(of(e, 1, signed(e, []string{"mira"}, id("1"))))
+	require.Equal(t, []string{e.Key()}, b.woken())
+	require.NoError(t, tx.Commit(t.Context()))
+	b.drain()
+	require.Equal(t, []string{"linked e to 1 by DEAL_FIELD #1", "mira signed e of 1"}, b.told())
+}
+
 func TestOneDealWakesExactlyItsOwn(t *testing.T) {
 	t.Parallel()
 	b := newBureau(t)
