@@ -27,9 +27,9 @@ const (
 	// pagesMax ends a list that never ends: ten windows' worth of a busy account.
 	pagesMax = 500
 
-	// burstFor and hourlyFor are DocuSign's windows, where it says that one is used up.
-	burstFor  = 30 * time.Second
-	hourlyFor = time.Hour
+	// limitedFor is how long an account is left alone that DocuSign says has used up a window: its
+	// shorter one. The budget knows from the same answer where the hour is used up.
+	limitedFor = 30 * time.Second
 
 	// causeUnreadable is an answer with status 200 that is no JSON, or cut off: a maintenance page.
 	causeUnreadable = "vendor answer unreadable"
@@ -91,10 +91,8 @@ func refusal(a tenant.Account, r vendorhttp.Request, status int, answer producer
 		return nil
 	case code == "HOURLY_ENVELOPE_POLLING_LIMIT_EXCEEDED":
 		return verdict.Held(verdict.ScopeKey, now().Add(again), causePolled, at)
-	case code == "BURST_APIINVOCATION_LIMIT_EXCEEDED":
-		return verdict.Held(scope, now().Add(burstFor), causeLimit, at)
-	case code == "HOURLY_APIINVOCATION_LIMIT_EXCEEDED":
-		return verdict.Held(scope, now().Truncate(hourlyFor).Add(hourlyFor), causeLimit, at)
+	case code == "BURST_APIINVOCATION_LIMIT_EXCEEDED", code == "HOURLY_APIINVOCATION_LIMIT_EXCEEDED":
+		return verdict.Held(scope, now().Add(limitedFor), causeLimit, at)
 	case !answer.Exists():
 		return verdict.RetryAfter(0, causeUnreadable, at)
 	}

@@ -30,15 +30,6 @@ func events() []string {
 	}
 }
 
-// included in a webhook are recipients and custom fields; not the documents, whose names come with all
-// their bytes.
-func includedInWebhooks(a tenant.Account) []string {
-	if !settingsOf(a).includeData() {
-		return nil
-	}
-	return []string{"recipients", "custom_fields"}
-}
-
 // configuration is a Connect configuration as the account holds it.
 type configuration struct {
 	record producers.Record
@@ -99,36 +90,30 @@ func (c configuration) problems(a tenant.Account, url string) []problem {
 	have := r.Texts("events")
 	missing := slices.DeleteFunc(events(), func(e string) bool { return slices.Contains(have, e) })
 	wrong(len(missing) > 0, "does not tell of "+strings.Join(missing, ", "), "events", append(have, missing...))
-	data := r.One("eventData")
-	want, included := includedInWebhooks(a), data.Texts("includeData")
-	lacks := slices.ContainsFunc(want, func(d string) bool { return !slices.Contains(included, d) })
-	extra := len(want) == 0 && len(included) > 0
-	bytes := slices.Contains(included, "documents")
-	version := !strings.EqualFold(data.Text("version"), eventVersion)
-	wrong(version || lacks || extra || bytes, eventDataWrong(version, lacks, bytes), "eventData", eventData(want))
+	want := settingsOf(a).included()
+	what := wrongData(r.One("eventData"), want)
+	wrong(what != "", what, "eventData", map[string]any{"version": eventVersion, "format": "json", "includeData": want})
 	return out
-}
-
-func eventDataWrong(version, lacks, bytes bool) string {
-	switch {
-	case version:
-		return "sends another form than JSON of " + eventVersion
-	case bytes:
-		return "sends the documents themselves"
-	case lacks:
-		return "does not send recipients and custom fields"
-	}
-	return "sends the record, against the setting include_data"
 }
 
 // eventVersion is the form of deliveries.
 const eventVersion = "restv2.1"
 
-func eventData(included []string) map[string]any {
-	if included == nil {
-		included = []string{}
+// wrongData says what is wrong with the form and extent of deliveries.
+func wrongData(data producers.Record, want []string) string {
+	have := data.Texts("includeData")
+	lacks := slices.ContainsFunc(want, func(d string) bool { return !slices.Contains(have, d) })
+	switch {
+	case !strings.EqualFold(data.Text("version"), eventVersion):
+		return "sends another form than JSON of " + eventVersion
+	case slices.Contains(have, partDocuments) && !slices.Contains(want, partDocuments):
+		return "sends the documents themselves"
+	case lacks:
+		return "does not send " + strings.Join(want, ", ")
+	case len(want) == 0 && len(have) > 0:
+		return "sends the record, against the setting include_data"
 	}
-	return map[string]any{"version": eventVersion, "format": "json", "includeData": included}
+	return ""
 }
 
 func isTrue(r producers.Record, key string) bool {

@@ -4,9 +4,9 @@
 // webhook told. A fact has one part: the envelope with its recipients, custom fields and, where it did
 // not come with a webhook, the names of its documents.
 //
-// Webhooks come without the documents' names, since DocuSign sends those with the documents
-// themselves, many megabytes each: until somebody has signed, that makes no difference; from then on
-// an envelope is read. DocuSign wants no envelope read more often than every quarter of an hour
+// Webhooks come without the documents' names unless the setting include_documents asks for them,
+// since DocuSign sends those with the documents themselves, many megabytes each: until somebody has
+// signed, that makes no difference; from then on an envelope is read. DocuSign wants no envelope read more often than every quarter of an hour
 // (producers.Vendor.Again). It writes nothing to envelopes; at the account it writes the Connect
 // configuration that makes DocuSign send its webhooks to us, when a person asks for it.
 //
@@ -66,6 +66,7 @@ func New(d producers.Deps) (producers.Vendor, error) {
 		Kinds: []string{KindEnvelope}, PollEvery: pollEvery, Again: again, AccountSchema: accountSchema,
 		OAuth: &tenant.OAuth{
 			BaseURL: accountServer, AuthorizePath: "/oauth/auth", TokenPath: "/oauth/token",
+			UserInfoPath: "/oauth/userinfo", AccountIDs: []string{"accounts", "account_id"},
 			Scopes: []string{"signature", "extended"}, // extended: a used refresh token lasts another 30 days
 			JWT:    true, JWTScopes: []string{"signature", "impersonation"},
 		},

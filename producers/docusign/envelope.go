@@ -174,10 +174,31 @@ func snapshot(r event.Resource, e envelope, body vendorjson.Value, readAt, fetch
 	if e.gone {
 		return event.VendorSnapshot{Resource: r, ReadAt: readAt, Gone: true}
 	}
-	parts := []event.Part{{
-		Name: partEnvelope, Status: 200, FetchedAt: fetchedAt, Body: vendorjson.Canonical(nil, body),
-	}}
+	parts := []event.Part{{Name: partEnvelope, Status: 200, FetchedAt: fetchedAt, Body: lean(body)}}
 	return event.VendorSnapshot{Resource: r, Version: e.version, ReadAt: readAt, Digest: e.digest(), Parts: parts}
+}
+
+// bytesKey holds a document itself, in base64, in a webhook that was asked for documents.
+const bytesKey = "PDFBytes"
+
+// lean is a body without the documents themselves: the bus keeps what was signed, not the paper.
+func lean(body vendorjson.Value) []byte {
+	heavy := false
+	for _, d := range body.Get("envelopeDocuments").Members() {
+		heavy = heavy || d.Get(bytesKey).Kind() != vendorjson.Null
+	}
+	if e, ok := body.Any().(map[string]any); ok && heavy {
+		documents, _ := e["envelopeDocuments"].([]any)
+		for _, d := range documents {
+			if d, ok := d.(map[string]any); ok {
+				delete(d, bytesKey)
+			}
+		}
+		if text, err := json.Marshal(e); err == nil {
+			return text
+		}
+	}
+	return vendorjson.Canonical(nil, body)
 }
 
 // guid returns an id in the one way in which we write it, or nothing where it is none: what becomes
