@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/goccy/go-yaml"
@@ -20,6 +21,9 @@ type sandboxCmd struct {
 	State     string  `help:"File that keeps the vendors' records. Default: in memory." placeholder:"FILE" type:"path"`
 	Seed      int64   `help:"Seed of a story that is asked for without one." default:"7"`
 	TimeScale float64 `help:"How much faster the vendors' time runs: sessions end, quotas' windows slide." default:"1"`
+
+	WebhookRetry time.Duration `help:"When a webhook that was not taken is delivered again. Default: as the vendor does (DocuSign: a day), in the vendors' time." placeholder:"5s"`
+	AutoConsent  bool          `help:"Who is asked for consent to OAuth gives it at once."`
 }
 
 // Help is shown by sandbox --help.
@@ -48,6 +52,7 @@ func (c *sandboxCmd) Run(ctx context.Context, g *globals) error {
 	}
 	s, err := sandbox.New(sandbox.Options{
 		Tenants: tenants, Seed: c.Seed, TimeScale: c.TimeScale, StateFile: c.State, Log: log,
+		WebhookRetry: c.WebhookRetry, AutoConsent: c.AutoConsent,
 	})
 	if err != nil {
 		return err
@@ -71,6 +76,12 @@ type sandboxTenant struct {
 		Credential struct {
 			File string `yaml:"file"`
 		} `yaml:"credential"`
+		Settings map[string]any `yaml:"settings"`
+		Webhook  struct {
+			Keys []struct {
+				File string `yaml:"file"`
+			} `yaml:"keys"`
+		} `yaml:"webhook"`
 	} `yaml:"accounts"`
 	Adapters struct {
 		FollowUpBoss struct {
@@ -81,6 +92,7 @@ type sandboxTenant struct {
 				CreateMissing *bool             `yaml:"create_missing"`
 				ForwardOnly   bool              `yaml:"forward_only"`
 				AssignAgents  *bool             `yaml:"assign_agents"`
+				Notes         *bool             `yaml:"notes"`
 			} `yaml:"settings"`
 		} `yaml:"followupboss"`
 	} `yaml:"adapters"`
@@ -120,6 +132,7 @@ func readSandboxTenant(file string) (sandbox.Tenant, error) {
 		CreateMissing: fub.Settings.CreateMissing == nil || *fub.Settings.CreateMissing,
 		ForwardOnly:   fub.Settings.ForwardOnly,
 		AssignAgents:  fub.Settings.AssignAgents == nil || *fub.Settings.AssignAgents,
+		Notes:         fub.Settings.Notes == nil || *fub.Settings.Notes,
 		EffectsFrom:   fub.EffectsFrom,
 	}}
 	for _, a := range y.Accounts {
@@ -130,6 +143,19 @@ func readSandboxTenant(file string) (sandbox.Tenant, error) {
 		account := sandbox.Account{Vendor: a.Vendor, Name: a.Name, ExternalID: a.ExternalID}
 		if err := json.Unmarshal(secret, &account.Credential); err != nil {
 			return t, fmt.Errorf("reading the credential of %s/%s: %w", a.Vendor, a.Name, err)
+		}
+		for i, k := range a.Webhook.Keys {
+			key, err := os.ReadFile(filepath.Join(filepath.Dir(file), k.File))
+			if err != nil {
+				return t, fmt.Errorf("reading a webhook key of %s/%s: %w", a.Vendor, a.Name, err)
+			}
+			account.Credential[fmt.Sprintf("hmac_key_%d", i+1)] = strings.TrimSpace(string(key))
+		}
+		account.Settings = map[string]string{}
+		for name, v := range a.Settings {
+			if text, ok := v.(string); ok {
+				account.Settings[name] = text
+			}
 		}
 		t.Accounts = append(t.Accounts, account)
 	}

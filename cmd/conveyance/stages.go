@@ -45,7 +45,7 @@ func destinations() []consumers.Destination {
 
 // stageNames are the stages that up runs, in the order of the data.
 func stageNames() []string {
-	names := []string{"fetch", "translate"}
+	names := []string{"ingest", "fetch", "translate"}
 	for _, d := range destinations() {
 		names = append(names, "adapter "+d.Name)
 	}
@@ -65,7 +65,7 @@ func quotas() map[string]budget.Quota {
 
 type fetchCmd struct {
 	stageFlags
-	PollEvery   time.Duration `help:"How often each account is polled. Default: the vendor's own." placeholder:"5s"`
+	PollEvery   time.Duration `help:"How often an account is polled whose vendor sends no webhooks. Default: the vendor's own." placeholder:"5s"`
 	Concurrency int           `help:"Records read at once." default:"16"`
 }
 
@@ -82,7 +82,7 @@ func (c *fetchCmd) Run(ctx context.Context, g *globals) error {
 		all := vendors(rt.http)
 		var hints []string
 		for i := range all {
-			if c.PollEvery > 0 {
+			if c.PollEvery > 0 && all[i].Webhook == nil { // where webhooks come, a poll only reconciles
 				all[i].PollEvery = c.PollEvery
 			}
 			if all[i].Webhook != nil {

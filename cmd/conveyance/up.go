@@ -7,8 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
-	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -16,7 +14,6 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
-	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"go.uber.org/zap"
 
 	"conveyance/avro/topic"
@@ -34,7 +31,7 @@ type upCmd struct {
 	PerSecond          float64       `help:"Changes a second at the simulated vendors." default:"1"`
 	TimeScale          float64       `help:"How much faster time runs at the simulated vendors (sessions, retry schedules)." default:"1"`
 	PostgresRepository string        `help:"Maven repository from which Postgres is downloaded where none is installed." placeholder:"URL"`
-	PollEvery          time.Duration `help:"How often each account is polled." default:"1s"`
+	PollEvery          time.Duration `help:"How often an account is polled whose vendor sends no webhooks." default:"1s"`
 }
 
 // Help is shown by up --help.
@@ -57,7 +54,6 @@ type stack struct {
 	ports    ports
 	up       upFile
 	tenants  string // folder of the tenant files
-	http     *http.Server
 	stages   []string
 
 	file, noting sync.Mutex // up.json, and the terminal, are written by one at a time
@@ -107,7 +103,10 @@ func (s *stack) start(ctx context.Context, began time.Time) error {
 	if err := s.timed("stages", func() error { return s.startStages(ctx) })(); err != nil {
 		return err
 	}
-	return s.announce(ctx, began)
+	if err := s.timed("webhooks", func() error { return s.connect(ctx) })(); err != nil {
+		return err
+	}
+	return s.announce(began)
 }
 
 func (c *upCmd) newStack(ctx context.Context, g *globals) (*stack, error) {
@@ -142,14 +141,7 @@ func (s *stack) note(format string, args ...any) {
 
 func (s *stack) startStages(ctx context.Context) error {
 	for _, name := range stageNames() {
-		args := []string{"--listen", "127.0.0.1:0"}
-		if s.cmd.StaticMembers {
-			args = append(args, "--instance-id", "up-"+strings.ReplaceAll(name, " ", "-"))
-		}
-		if name == "fetch" {
-			args = append(args, "--poll-every", s.cmd.PollEvery.String())
-		}
-		if err := s.sup.Keep(name, args, s.env()); err != nil {
+		if err := s.sup.Keep(name, s.args(name), s.env()); err != nil {
 			return err
 		}
 		s.stages = append(s.stages, name)
@@ -164,6 +156,21 @@ func (s *stack) startStages(ctx context.Context) error {
 	return nil
 }
 
+// args are a stage's own.
+func (s *stack) args(name string) []string {
+	if name == "ingest" { // up's one public port
+		return []string{"--listen", s.ports.addr(s.ports.HTTP)}
+	}
+	args := []string{"--listen", "127.0.0.1:0"}
+	if s.cmd.StaticMembers {
+		args = append(args, "--instance-id", "up-"+strings.ReplaceAll(name, " ", "-"))
+	}
+	if name == "fetch" {
+		args = append(args, "--poll-every", s.cmd.PollEvery.String())
+	}
+	return args
+}
+
 // env is what every stage finds its surroundings by. GOMEMLIMIT keeps each process small on one
 // machine: the collector works harder before it grows past it.
 func (s *stack) env() []string {
@@ -172,6 +179,7 @@ func (s *stack) env() []string {
 		"CONVEYANCE_POSTGRES=" + s.up.Postgres, "CONVEYANCE_TOPIC_PREFIX=" + s.g.TopicPrefix,
 		"CONVEYANCE_DIR=" + s.g.Dir, "CONVEYANCE_LOG_LEVEL=" + s.g.LogLevel,
 		"CONVEYANCE_SEALING_KEY=" + s.sealingKeyFile(), "CONVEYANCE_ALLOW_LOOPBACK=true",
+		"CONVEYANCE_PUBLIC_URL=" + s.up.HTTP,
 		"GOMEMLIMIT=100MiB",
 	}
 }
@@ -179,19 +187,16 @@ func (s *stack) env() []string {
 func (s *stack) sealingKeyFile() string { return filepath.Join(s.g.Dir, "secrets", "sealing.key") }
 
 // announce writes up.json and the ready line.
-func (s *stack) announce(ctx context.Context, started time.Time) error {
+func (s *stack) announce(started time.Time) error {
 	s.file.Lock()
 	s.up.Kind, s.up.TopicPrefix, s.up.PID, s.up.Processes = "ready", s.g.TopicPrefix, os.Getpid(), s.sup.PIDs()
 	up := s.up
 	s.file.Unlock()
-	if err := s.serveHTTP(ctx); err != nil {
-		return err
-	}
 	if err := s.writeUpFile(); err != nil {
 		return err
 	}
 	return s.g.print(up, func(w io.Writer) {
-		_, _ = fmt.Fprintf(w, "\nready in %.1f s\n  Kafka     %s   topics %s*\n  registry  %s\n  Postgres  %s\n  vendors   %s\n  health    %s/readyz\n  logs      %s\n\n",
+		_, _ = fmt.Fprintf(w, "\nready in %.1f s\n  Kafka     %s   topics %s*\n  registry  %s\n  Postgres  %s\n  vendors   %s\n  webhooks  %s/in/<vendor>/<token>\n  logs      %s\n\n",
 			time.Since(started).Seconds(), s.up.Kafka, s.up.TopicPrefix, s.up.Registry, s.up.Postgres, s.up.Sandbox, s.up.HTTP, filepath.Join(s.g.Dir, "log"))
 	})
 }
@@ -226,38 +231,12 @@ func (s *stack) restarted(string, int) {
 	}
 }
 
-// serveHTTP answers health for the whole: alive while up lives, ready while every stage runs. Its metrics
-// are of up's own process; the stages have theirs.
-func (s *stack) serveHTTP(ctx context.Context) error {
-	l, err := new(net.ListenConfig).Listen(ctx, "tcp", s.ports.addr(s.ports.HTTP))
-	if err != nil {
-		return fmt.Errorf("listening for health on port %d: %w", s.ports.HTTP, err)
-	}
-	mux := http.NewServeMux()
-	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "ok\n") })
-	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) {
-		reasons := s.notReady(r.Context())
-		w.Header().Set("Content-Type", "application/json")
-		if len(reasons) > 0 {
-			w.WriteHeader(http.StatusServiceUnavailable)
-		}
-		_ = json.NewEncoder(w).Encode(map[string]any{"ready": len(reasons) == 0, "reasons": reasons})
-	})
-	mux.Handle("GET /metrics", promhttp.HandlerFor(observe.NewRegistry(), promhttp.HandlerOpts{}))
-	s.http = &http.Server{Handler: mux, ReadHeaderTimeout: headerTimeout}
-	go func() { _ = s.http.Serve(l) }() // until stop
-	return nil
-}
-
 // stop ends the stages first, so that they drain into what is still there, then the rest.
 func (s *stack) stop(ctx context.Context) error {
 	s.file.Lock()
 	s.up.PID = 0
 	_ = os.Remove(filepath.Join(s.g.Dir, "up.json")) // nobody finds what is no longer there
 	s.file.Unlock()
-	if s.http != nil {
-		_ = s.http.Close()
-	}
 	limit, cancel := context.WithTimeout(context.WithoutCancel(ctx), stageReadyWithin)
 	defer cancel()
 	s.sup.Stop(limit, s.stages...)

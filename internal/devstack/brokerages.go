@@ -2,26 +2,41 @@ package devstack
 
 import (
 	"crypto/rand"
+	"crypto/rsa"
+	"crypto/x509"
 	"encoding/json"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"text/template"
+
+	"github.com/google/uuid"
 )
+
+// rsaBits is the least that DocuSign takes of an app's key.
+const rsaBits = 2048
 
 // brokerage is one of the demonstration's tenants: invented, like everybody in the sandbox.
 type brokerage struct {
 	ID, Name, Zone string
 	SkySlopeID     string // external ids at the simulated vendors
 	FUBID          string
+	DocuSignID     string
 	Sandbox        string // base URL
 }
 
 var brokerages = []brokerage{
-	{ID: "lakeshore", Name: "Lakeshore Realty", Zone: "America/Chicago", SkySlopeID: "20417", FUBID: "58120"},
-	{ID: "redrock", Name: "Red Rock Homes", Zone: "America/Phoenix", SkySlopeID: "31882", FUBID: "60377"},
+	{
+		ID: "lakeshore", Name: "Lakeshore Realty", Zone: "America/Chicago", SkySlopeID: "20417", FUBID: "58120",
+		DocuSignID: "8d0c6a52-1f4e-4b7e-9a3f-2c5de1f6a901",
+	},
+	{
+		ID: "redrock", Name: "Red Rock Homes", Zone: "America/Phoenix", SkySlopeID: "31882", FUBID: "60377",
+		DocuSignID: "e71b5f04-93ad-4c28-8f60-7b1a4d92c3b7",
+	},
 }
 
 var tenantFile = template.Must(template.New("tenant").Parse(`# A brokerage of the demonstration; edit it and run: conveyance tenant apply -f <this folder>
@@ -39,6 +54,13 @@ accounts:
     external_id: "{{.FUBID}}"
     base_url: {{.Sandbox}}/followupboss
     credential: {file: ../secrets/{{.ID}}-followupboss.json}
+  - vendor: docusign
+    name: main
+    external_id: {{.DocuSignID}}
+    base_url: {{.Sandbox}}/docusign
+    credential: {file: ../secrets/{{.ID}}-docusign.json}
+    settings: {oauth_base_url: {{.Sandbox}}/docusign}
+    webhook: {keys: [{id: first, file: ../secrets/{{.ID}}-docusign-webhook.key}]}
 adapters:
   followupboss:
     account: main
@@ -70,12 +92,27 @@ func WriteBrokerages(dir, sandbox string) (string, error) {
 }
 
 func (b brokerage) write(dir string) error {
+	app, err := rsa.GenerateKey(rand.Reader, rsaBits)
+	if err != nil {
+		return err
+	}
+	der, err := x509.MarshalPKCS8PrivateKey(app)
+	if err != nil {
+		return err
+	}
 	secrets := map[string]map[string]string{
 		"skyslope": {
 			"client_id": "conveyance-" + b.ID, "client_secret": rand.Text(),
 			"access_key": rand.Text(), "access_secret": rand.Text(),
 		},
 		"followupboss": {"api_key": "fka_" + rand.Text(), "x_system": "Conveyance", "x_system_key": rand.Text()},
+		"docusign": {
+			"client_id": uuid.NewString(), "client_secret": rand.Text(), "user_id": uuid.NewString(),
+			"private_key": string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})),
+		},
+	}
+	if err := writeOnce(filepath.Join(dir, "secrets", b.ID+"-docusign-webhook.key"), []byte(rand.Text())); err != nil {
+		return err
 	}
 	for vendor, fields := range secrets {
 		text, err := json.MarshalIndent(fields, "", "  ")

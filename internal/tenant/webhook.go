@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -144,4 +145,9 @@ func (k *known) build() {
 			k.doors[door{a.Vendor, hash}] = e
 		}
 	}
+}
+
+// WebhookURL is where the vendor delivers, for a door that is reached at public.
+func (a Account) WebhookURL(public string) string {
+	return strings.TrimSuffix(public, "/") + "/in/" + a.Vendor + "/" + a.WebhookToken
 }
