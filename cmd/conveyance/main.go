@@ -46,6 +46,7 @@ type cli struct {
 	Why     whyCmd     `cmd:"" group:"operate" help:"Say what a deal, account or tenant waits for, and what ends it."`
 	Trace   traceCmd   `cmd:"" group:"operate" help:"Show every step of a deal, from hint to effect."`
 	Held    heldCmd    `cmd:"" group:"operate" help:"List, show, release or drop what is held."`
+	Link    linkCmd    `cmd:"" group:"operate" help:"List signed records without a deal, and tie records to deals by hand."`
 	Rewind  rewindCmd  `cmd:"" group:"operate" help:"Set where a group stands in a partition whose log was cut."`
 	Tenant  tenantCmd  `cmd:"" group:"operate" help:"Apply, check, pause and list brokerages and their accounts."`
 	Topics  topicsCmd  `cmd:"" group:"operate" help:"Make and compare the topics."`

@@ -143,7 +143,7 @@ func whyDeal(ctx context.Context, pool *pgxpool.Pool, store *tenant.Store, what 
 	}
 	w.tell()
 	w.orNothing("Deal %s waits for nothing: conveyance trace shows what became of it.", key)
-	return w, nil
+	return w, w.whyLinks(ctx, pool, key)
 }
 
 // whyFetch is what a record waits for before it is read; an error where nobody asked for it.

@@ -31,10 +31,10 @@ const (
 	outcomeRelinked = "relinked"
 )
 
-// The causes of a hold for a deal.
+// The causes of a hold for a deal, as held list prints them.
 const (
-	causeNoDeal = "no deal yet"
-	causeUndone = "link undone"
+	CauseNoDeal = "no deal yet"
+	CauseUndone = "link undone"
 )
 
 // A waiting record is woken by a deal's claims or by a person. It looks by itself as well, the rarer
@@ -192,9 +192,9 @@ func (w *work) waits(r *stream.Record, s *event.VendorSnapshot, v producers.Vend
 		return nil
 	}
 	last, undone := l.InForce()
-	cause := causeNoDeal
+	cause := CauseNoDeal
 	if undone {
-		cause = causeUndone
+		cause = CauseUndone
 	}
 	w.links.waits[key] = link.Wait{
 		Record: link.Record{Resource: key, Tenant: who.ID, Claims: claimsOf(s.Resource, after, who)},
