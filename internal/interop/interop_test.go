@@ -39,7 +39,7 @@ func TestPythonReadsDealsThroughTheEmbeddedBrokerAndRegistry(t *testing.T) {
 	sent := deals()
 	produce(t, brokers, registryURL, sent)
 
-	lines := python(t, brokers, registryURL, topic.PrefixDefault+topic.Deals, len(sent))
+	lines := python(t, "read_deals.py", brokers, registryURL, topic.PrefixDefault+topic.Deals, len(sent))
 	require.Len(t, lines, len(sent)+1)
 	got := map[string]event.Event{} // by key
 	for _, line := range lines[:len(sent)] {
@@ -126,13 +126,14 @@ func produce(t *testing.T, brokers, registryURL string, events map[string]event.
 	}
 }
 
+// python runs a script and returns its lines.
 func python(t *testing.T, args ...any) []string {
 	t.Helper()
 	exe := os.Getenv(envPython)
 	if exe == "" {
 		exe = "python3"
 	}
-	texts := []string{"read_deals.py"}
+	var texts []string
 	for _, arg := range args {
 		switch arg := arg.(type) {
 		case string:
