@@ -132,6 +132,10 @@ UPDATE {schema}.credential
  WHERE tenant = $1 AND vendor = $2 AND account = $3
    AND sealed = $7 AND refresh_token IS NOT DISTINCT FROM $8`
 
+	//nolint:gosec // G101: a statement, not a secret
+	sqlHasTokens = `
+SELECT EXISTS (SELECT FROM {schema}.credential WHERE (tenant, vendor, account) = ($1, $2, $3) AND access_token = $4)`
+
 	sqlLockAccount = `
 SELECT FROM {schema}.account WHERE tenant = $1 AND vendor = $2 AND name = $3 FOR UPDATE`
 

@@ -135,12 +135,22 @@ func (s *Store) sealTokens(a Account, c Credential, before sealed) ([]any, error
 	return append(args, orNull(c.ExpiresAt), before.fields, before.refresh), nil
 }
 
+// errOvertaken is a retry: who asks again finds the tokens that are stored.
+var errOvertaken = errors.New("other tokens were stored meanwhile")
+
 // writeAgain stores tokens whose commit failed, for example since Postgres restarted. It changes
 // nothing where they are there already, or where others have come.
 func (s *Store) writeAgain(ctx context.Context, write []any) error {
 	return postgres.Tx(ctx, s.pool, func(tx pgx.Tx) error {
-		_, err := tx.Exec(ctx, postgres.In(s.schema, sqlPutTokens), write...)
-		return err
+		tag, err := tx.Exec(ctx, postgres.In(s.schema, sqlPutTokens), write...)
+		if err != nil || tag.RowsAffected() > 0 {
+			return err
+		}
+		var there bool
+		if err := tx.QueryRow(ctx, postgres.In(s.schema, sqlHasTokens), write[:4]...).Scan(&there); err != nil || there {
+			return err
+		}
+		return errOvertaken
 	})
 }
 
