@@ -178,14 +178,6 @@ type Deal struct {
 	New    bool // it claimed nothing before
 }
 
-// Wait is a record that somebody signed, and that has no deal.
-type Wait struct {
-	Record
-	Undone bool  // a person undid its link: no deal's claims wake it
-	Seen   int64 // the last decision that was looked at
-	Queued bool  // it is held in this very transaction
-}
-
 // Scope is what a held record waits for.
 func Scope(resource string) verdict.Scope { return verdict.LinkScope(resource) }
 
@@ -253,59 +245,6 @@ func (l *Linker) acted(ctx context.Context, tx pgx.Tx, c Changes) error {
 		return fmt.Errorf("writing which decisions of %d records were acted upon: %w", len(resources), err)
 	}
 	return nil
-}
-
-func (l *Linker) waits(ctx context.Context, tx pgx.Tx, c Changes) error {
-	if len(c.Waits) == 0 {
-		return nil
-	}
-	w := c.Waits
-	alone, err := l.wait(ctx, tx, w)
-	if err != nil {
-		return fmt.Errorf("writing that %d records wait: %w", len(w), err)
-	}
-	found, err := l.find(ctx, tx, col(w, func(w Wait) Record { return w.Record }))
-	if err != nil {
-		return err
-	}
-	links, err := l.read(ctx, tx, col(w, func(w Wait) string { return w.Resource }))
-	if err != nil {
-		return err
-	}
-	var again []string
-	for i, one := range w {
-		last, _ := links[one.Resource].InForce()
-		_, come := Climb(one.Claims, found[i])
-		if one.Queued && (!alone[one.Tenant] || last.Seq > one.Seen || (come && !one.Undone)) {
-			again = append(again, one.Resource)
-		}
-	}
-	return l.wake(ctx, tx, again)
-}
-
-// wait writes who waits for what, under the tenants' locks; alone says of which it has them.
-func (l *Linker) wait(ctx context.Context, tx pgx.Tx, w []Wait) (alone map[string]bool, err error) {
-	resources := col(w, func(w Wait) string { return w.Resource })
-	owners := col(w, func(w Wait) string { return w.Tenant })
-	var of, tenants, kinds, hashes []string
-	for _, one := range w {
-		for _, c := range one.Claims {
-			of, tenants = append(of, one.Resource), append(tenants, one.Tenant)
-			kinds, hashes = append(kinds, c.Kind), append(hashes, c.Hash)
-		}
-	}
-	alone = map[string]bool{}
-	b := &pgx.Batch{}
-	b.Queue(postgres.In(l.schema, sqlAlone), distinct(owners)).Query(func(rows pgx.Rows) error {
-		var tenant string
-		var got bool
-		_, err := pgx.ForEachRow(rows, []any{&tenant, &got}, func() error { alone[tenant] = got; return nil })
-		return err
-	})
-	b.Queue(postgres.In(l.schema, sqlWait), resources, owners, col(w, func(w Wait) bool { return w.Undone }))
-	b.Queue(postgres.In(l.schema, sqlWaitClaimsGone), resources, of, hashes)
-	b.Queue(postgres.In(l.schema, sqlWaitClaims), of, tenants, kinds, hashes)
-	return alone, tx.SendBatch(ctx, b).Close()
 }
 
 func distinct(list []string) []string {

@@ -54,10 +54,15 @@ SELECT pg_advisory_xact_lock_shared(k)
           FROM unnest($1::text[]) AS u(tenant)
          ORDER BY 1) l`
 
-	// It never waits: who waits here would hold rows of the queue for which a deal's wake waits.
+	// As sqlShare, alone.
 	sqlAlone = `
-SELECT tenant, pg_try_advisory_xact_lock(hashtextextended('{schema}.link.' || tenant, 0))
-  FROM unnest($1::text[]) AS u(tenant)`
+SELECT pg_advisory_xact_lock(k)
+  FROM (SELECT hashtextextended('{schema}.link.' || tenant, 0) AS k
+          FROM unnest($1::text[]) AS u(tenant)
+         ORDER BY 1) l`
+
+	// Until the end of the transaction, or of the savepoint.
+	sqlPatience = `SELECT set_config('lock_timeout', $1, true)`
 
 	// The index on deal_key, the primary key, and that of waiting_claim. It returns whom a changed deal
 	// may concern: who shares a claim that it makes, or made.

@@ -2,8 +2,11 @@ package translate
 
 import (
 	"fmt"
+	"strings"
 	"testing"
+	"time"
 
+	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
 
 	"conveyance/avro/event"
@@ -216,7 +219,14 @@ func TestSetUndoAndSetAgainTakeBackAndTellAnew(t *testing.T) {
 		require.Equal(t, s.want, b.told())
 	}
 	ids := map[string]bool{}
+	var decided time.Time
 	for _, o := range all {
+		if l, ok := o.Message.(*event.ResourceLinked); ok {
+			decided = l.Origin.ReadAt
+		}
+		if d, ok := o.Message.(*event.DocumentSigned); ok && strings.Contains(d.Origin.Subject, "#") {
+			require.Equal(t, decided, event.IDTime(uuid.MustParse(d.Origin.EventID)), "told again is told now: its id lies in this month")
+		}
 		if e, ok := o.Message.(event.Event); ok {
 			require.False(t, ids[e.Source().EventID], "an id comes once")
 			ids[e.Source().EventID] = true

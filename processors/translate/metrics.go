@@ -31,7 +31,7 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 	m := &metrics{
 		snapshots: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "conveyance_translate_snapshots_total",
-			Help: "Snapshots that were translated, by what they came to: changed, unchanged, gone, older.",
+			Help: "Snapshots that were translated, by what they came to: changed, unchanged, gone, older, waiting for a deal, relinked.",
 		}, []string{"vendor", "outcome"}),
 		drift: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "conveyance_drift_total",
