@@ -116,8 +116,12 @@ func TestConfigurationsThatAreNotCompleteSendNothing(t *testing.T) {
 	t.Parallel()
 	w, l := open(t, signing), listen(t)
 	for _, patch := range []map[string]any{
-		{"allowEnvelopePublish": "false"}, {"allUsers": "false"}, {"deliveryMode": "aggregate"}, {"eventData": nil},
-		{"eventData": map[string]any{"version": "restv2"}}, {"events": []any{"envelope-voided"}},
+		{"allowEnvelopePublish": "false"},
+		{"allUsers": "false"},
+		{"deliveryMode": "aggregate"},
+		{"eventData": nil},
+		{"eventData": map[string]any{"version": "restv2"}},
+		{"events": []any{"envelope-voided"}},
 	} {
 		w.subscribe("lakeshore", l.url, patch)
 	}

@@ -173,16 +173,28 @@ func TestAssertionsAreChecked(t *testing.T) {
 	}
 	host := strings.TrimPrefix(w.url, "http://")
 	for _, good := range []map[string]any{
-		nil, {"aud": "account.docusign.com"}, {"aud": host}, {"aud": host + "/docusign"},
-		{"sub": strings.ToUpper(userIDs["lakeshore"])}, {"scope": "signature"},
+		nil,
+		{"aud": "account.docusign.com"},
+		{"aud": host},
+		{"aud": host + "/docusign"},
+		{"sub": strings.ToUpper(userIDs["lakeshore"])},
+		{"scope": "signature"},
 	} {
 		got := try(200, "RS256", good)
 		require.True(t, w.works("lakeshore", got["access_token"]), good)
 		require.NotContains(t, got, "refresh_token")
 	}
 	for _, bad := range []map[string]any{
-		{"iss": "nobody"}, {"sub": "nobody"}, {"sub": ""}, {"aud": w.url}, {"aud": "example.com"}, {"scope": "openid"},
-		{"exp": now - 61}, {"exp": now + 4*3600}, {"iat": now + 300, "exp": now + 600}, {"exp": nil},
+		{"iss": "nobody"},
+		{"sub": "nobody"},
+		{"sub": ""},
+		{"aud": w.url},
+		{"aud": "example.com"},
+		{"scope": "openid"},
+		{"exp": now - 61},
+		{"exp": now + 4*3600},
+		{"iat": now + 300, "exp": now + 600},
+		{"exp": nil},
 	} {
 		require.Equal(t, "invalid_grant", try(400, "RS256", bad)["error"], bad)
 	}
