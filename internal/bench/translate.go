@@ -22,9 +22,9 @@ const sale = `{"objectType":"sale","saleGuid":"%s","listingGuid":null,"agentGuid
 "escrowClosingDate":"2026-03-27T00:00:00","actualClosingDate":"0001-01-01T00:00:00","contractAcceptanceDate":"2026-02-13T00:00:00",
 "modifiedOn":"%s","createdOn":"2026-02-01T10:00:00.000","dealType":"Purchase","listingPrice":455000,"salePrice":%d,
 "property":{"streetNumber":"1420","streetAddress":"N Larkspur Lane","unit":"3B","city":"Fairmont Bay","state":"IL","zip":"60601"},
-"buyers":[{"contactId":"c-1","firstName":"Mira","lastName":"Holt","email":"mira.%[4]d@example.com","phone":"(312) 555-0190"}],
-"sellers":[{"contactId":"c-2","firstName":"Otis","lastName":"Marlowe","email":"otis.%[4]d@example.com","phone":"(773) 555-0144"}],
-"escrowContact":{"firstName":"Uma","lastName":"Vale","email":"uma@example.com","phone":"(312) 555-0101"},
+"buyers":[{"contactGuid":"c-1","firstName":"Mira","lastName":"Holt","email":"mira.%[4]d@example.com","phoneNumber":"(312) 555-0190"}],
+"sellers":[{"contactGuid":"c-2","firstName":"Otis","lastName":"Marlowe","email":"otis.%[4]d@example.com","phoneNumber":"(773) 555-0144"}],
+"escrowContact":{"firstName":"Uma","lastName":"Vale","email":"uma@example.com","phoneNumber":"(312) 555-0101"},
 "commission":{"officeGrossCommission":13485,"saleCommissionAmount":13485},"commissionSplits":[],"commissionBreakdowns":[],
 "stage":{"id":1,"name":"Open"},"coAgentGuids":null,"earnestMoneyDeposit":{"isEarnestMoneyHeld":true,"depositAmount":4500},"customFields":[]}`
 

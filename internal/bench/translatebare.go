@@ -52,7 +52,7 @@ type barePerson struct {
 	FirstName string `json:"firstName"`
 	LastName  string `json:"lastName"`
 	Email     string `json:"email"`
-	Phone     string `json:"phone"`
+	Phone     string `json:"phoneNumber"`
 }
 
 type bareAgents struct {
