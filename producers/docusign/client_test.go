@@ -43,7 +43,7 @@ func TestAnswersThatAreNoEnvelopeHaveTheirVerdicts(t *testing.T) {
 		"a limit's status":   {answer(429, ``), verdict.Hold, "vendor limit reached"},
 		"an error":           {answer(503, ``), verdict.Retry, "vendor answered 503"},
 		"refused":            {answer(403, ``), verdict.Hold, "account refused"},
-		"sent somewhere":     {http.RedirectHandler("http://169.254.169.254/", 302).ServeHTTP, verdict.Park, "vendor redirected"},
+		"sent somewhere":     {http.RedirectHandler("http://169.254.169.254/", http.StatusFound).ServeHTTP, verdict.Park, "vendor redirected"},
 		"connection cut off": {func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, verdict.Retry, "no answer from vendor"},
 	} {
 		t.Run(name, func(t *testing.T) {

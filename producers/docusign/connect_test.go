@@ -62,8 +62,10 @@ func TestEveryWrongConfigurationIsFoundAndMended(t *testing.T) {
 		"no acknowledgement": {"requiresAcknowledgement", "false", "the Connect configuration does not ask for an acknowledgement, so that nothing is sent again"},
 		"unsigned":           {"includeHMAC", nil, "the Connect configuration does not sign its deliveries"},
 		"some users":         {"allUsers", "false", "the Connect configuration does not tell of every user's envelopes"},
-		"an event is missing": {"events", []any{"envelope-sent", "envelope-declined", "envelope-voided", "envelope-corrected", "envelope-purge",
-			"envelope-deleted", "recipient-completed", "template-created"}, "the Connect configuration does not tell of envelope-completed"},
+		"an event is missing": {"events", []any{
+			"envelope-sent", "envelope-declined", "envelope-voided", "envelope-corrected", "envelope-purge",
+			"envelope-deleted", "recipient-completed", "template-created",
+		}, "the Connect configuration does not tell of envelope-completed"},
 		"XML":           {"eventData", map[string]any{"version": "soap"}, "the Connect configuration sends another form than JSON of restv2.1"},
 		"thin":          {"eventData", map[string]any{"version": "restv2.1"}, "the Connect configuration does not send recipients, custom_fields"},
 		"the documents": {"eventData", map[string]any{"version": "restv2.1", "includeData": []any{"recipients", "custom_fields", "documents"}}, "the Connect configuration sends the documents themselves"},

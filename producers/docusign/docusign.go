@@ -64,7 +64,7 @@ func New(d producers.Deps) (producers.Vendor, error) {
 	return producers.Vendor{
 		Name: Name, Webhook: s, Poller: s, Fetcher: s, Mapper: s, Checker: s, Subscriber: s,
 		Kinds: []string{KindEnvelope}, PollEvery: pollEvery, Again: again, AccountSchema: accountSchema,
-		OAuth: &tenant.OAuth{
+		OAuth: &tenant.OAuth{ //nolint:gosec // G101: paths, no credential
 			BaseURL: accountServer, AuthorizePath: "/oauth/auth", TokenPath: "/oauth/token",
 			UserInfoPath: "/oauth/userinfo", AccountIDs: []string{"accounts", "account_id"},
 			Scopes: []string{"signature", "extended"}, // extended: a used refresh token lasts another 30 days

@@ -164,7 +164,8 @@ func (s *served) called() []string {
 
 type tokens string
 
-func (k tokens) Token(context.Context, tenant.Account) (string, error)         { return string(k), nil }
+func (k tokens) Token(context.Context, tenant.Account) (string, error) { return string(k), nil }
+
 func (k tokens) Renew(context.Context, tenant.Account, string) (string, error) { return string(k), nil }
 
 func serve(t testing.TB) (*served, producers.Vendor, tenant.Account) {

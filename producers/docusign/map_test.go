@@ -41,8 +41,14 @@ func TestAnyRecordMapsOrNamesItsPath(t *testing.T) {
 	t.Parallel()
 	v := mapper(t)
 	paths := []string{"status", "envelopeId", "recipients", "customFields", "envelopeDocuments", "statusChangedDateTime", "purgeState"}
-	values := []any{nil, true, 7, -1.5, "", "text", []any{}, []any{nil, 1, "x"}, map[string]any{}, map[string]any{"signers": 1},
-		map[string]any{"signers": []any{map[string]any{"recipientId": 1, "status": "completed", "signedDateTime": "2026-01-01T00:00:00Z"}}}}
+	values := []any{
+		nil, true, 7, -1.5, "", "text",
+		[]any{},
+		[]any{nil, 1, "x"},
+		map[string]any{},
+		map[string]any{"signers": 1},
+		map[string]any{"signers": []any{map[string]any{"recipientId": 1, "status": "completed", "signedDateTime": "2026-01-01T00:00:00Z"}}},
+	}
 	rapid.Check(t, func(rt *rapid.T) {
 		e := usual(t, rapid.SampledFrom([]string{"completed", "in_person_signer", "sent"}).Draw(rt, "case"))
 		for range rapid.IntRange(1, 3).Draw(rt, "breaks") {

@@ -114,7 +114,7 @@ func TestHistoryIsReadInWindowsFromTheConfiguredDay(t *testing.T) {
 	before := len(s.called())
 	_, _, err = pollAll(t, v, a, next)
 	require.NoError(t, err)
-	require.Equal(t, before+1, len(s.called()), "a quiet poll is one call")
+	require.Len(t, s.called(), before+1, "a quiet poll is one call")
 }
 
 func TestHistoryThatFailsMidwayGoesOnWhereItStood(t *testing.T) {

