@@ -1,6 +1,7 @@
 package story
 
 import (
+	"math/rand/v2"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -91,4 +92,23 @@ func TestEveryStepOfAnEnvelopeChangesItsStatus(t *testing.T) {
 		require.NotZero(t, fields[name], name)
 	}
 	require.Len(t, signers, 2)
+}
+
+func TestNumberOfTwoDealsIsNoEvidence(t *testing.T) {
+	t.Parallel()
+	c := &clerk{rng: rand.New(rand.NewPCG(1, 2)), numbers: map[string]int{"M": 2, "E": 2, "own": 1}}
+	seen := map[string]bool{}
+	for n := range 500 {
+		for name := range c.evidence(subject{guid: "g", mls: "M", escrow: "E"}, n).fields {
+			seen[name] = true
+		}
+	}
+	require.Equal(t, map[string]bool{dealField: true}, seen)
+	for n := range 500 {
+		for name := range c.evidence(subject{guid: "g", mls: "own", escrow: "E"}, n).fields {
+			seen[name] = true
+		}
+	}
+	require.True(t, seen[mlsField])
+	require.False(t, seen[escrowField])
 }

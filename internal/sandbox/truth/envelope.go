@@ -225,14 +225,15 @@ func plain(s string) string {
 	}, s)
 }
 
-// address is an address's parts as one word, whether or not people shorten what the postal service
-// shortens.
+// shortened are the words that the postal service shortens.
+var shortened = strings.NewReplacer(
+	" street ", " st ", " avenue ", " ave ", " boulevard ", " blvd ", " drive ", " dr ", " court ", " ct ", " lane ", " ln ",
+	" road ", " rd ", " place ", " pl ", " terrace ", " ter ", " circle ", " cir ", " north ", " n ", " south ", " s ",
+	" east ", " e ", " west ", " w ", " unit ", " apt ", " apartment ", " apt ", " suite ", " ste ",
+)
+
+// address is an address's parts as one word, whether or not people shorten its words.
 func address(parts ...string) string {
-	long := strings.NewReplacer(
-		" street ", " st ", " avenue ", " ave ", " boulevard ", " blvd ", " drive ", " dr ", " court ", " ct ", " lane ", " ln ",
-		" road ", " rd ", " place ", " pl ", " terrace ", " ter ", " circle ", " cir ", " north ", " n ", " south ", " s ",
-		" east ", " e ", " west ", " w ", " unit ", " apt ", " apartment ", " apt ", " suite ", " ste ",
-	)
 	words := strings.FieldsFunc(strings.ToLower(strings.Join(parts, " ")), func(r rune) bool { return !unicode.IsLetter(r) && !unicode.IsDigit(r) })
-	return plain(long.Replace(" " + strings.Join(words, "  ") + " "))
+	return plain(shortened.Replace(" " + strings.Join(words, "  ") + " "))
 }
