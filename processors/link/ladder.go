@@ -37,19 +37,23 @@ type rung struct {
 //	4  email and address  one of them, and the place
 var rungs = [...]rung{
 	{
-		event.LinkRungDealField, []string{producers.ClaimDealID},
+		event.LinkRungDealField,
+		[]string{producers.ClaimDealID},
 		func(n map[string]int) bool { return n[producers.ClaimDealID] > 0 },
 	},
 	{
-		event.LinkRungMLSOrEscrow, []string{producers.ClaimMLS, producers.ClaimEscrow},
+		event.LinkRungMLSOrEscrow,
+		[]string{producers.ClaimMLS, producers.ClaimEscrow},
 		func(n map[string]int) bool { return n[producers.ClaimMLS]+n[producers.ClaimEscrow] > 0 },
 	},
 	{
-		event.LinkRungTwoEmails, []string{producers.ClaimEmail},
+		event.LinkRungTwoEmails,
+		[]string{producers.ClaimEmail},
 		func(n map[string]int) bool { return n[producers.ClaimEmail] > 1 },
 	},
 	{
-		event.LinkRungEmailAndAddress, []string{producers.ClaimEmail, producers.ClaimAddress},
+		event.LinkRungEmailAndAddress,
+		[]string{producers.ClaimEmail, producers.ClaimAddress},
 		func(n map[string]int) bool { return n[producers.ClaimEmail] > 0 && n[producers.ClaimAddress] > 0 },
 	},
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -216,7 +217,7 @@ func TestLadderAgreesWithItsModel(t *testing.T) {
 		record := draws(t, "record")
 		deals := map[string][]Claim{}
 		for i := range rapid.IntRange(0, 4).Draw(t, "deals") {
-			deals[fmt.Sprint(i)] = draws(t, fmt.Sprint("deal", i))
+			deals[strconv.Itoa(i)] = draws(t, fmt.Sprint("deal", i))
 		}
 		want, n := model(record, deals)
 		got, ok := Climb(record, Found{Deals: deals})
@@ -235,7 +236,7 @@ func TestADealThatSharesNothingChangesNothing(t *testing.T) {
 		record := draws(t, "record")
 		deals, sharing := map[string][]Claim{}, map[string][]Claim{}
 		for i := range rapid.IntRange(0, 4).Draw(t, "deals") {
-			key := fmt.Sprint(i)
+			key := strconv.Itoa(i)
 			deals[key] = draws(t, "deal"+key)
 			if len(shared(record, deals[key])) > 0 {
 				sharing[key] = deals[key]

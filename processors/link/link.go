@@ -56,8 +56,10 @@ func kinds(settings json.RawMessage) map[string]string {
 	_ = json.Unmarshal(settings, &f) // held to the vendor's schema when they were applied
 	out := map[string]string{}
 	for _, one := range []struct{ kind, name, usual string }{
-		{producers.ClaimAddress, f.Address, addressField}, {producers.ClaimEscrow, f.Escrow, escrowField},
-		{producers.ClaimMLS, f.MLS, mlsField}, {producers.ClaimDealID, f.Deal, dealField},
+		{producers.ClaimAddress, f.Address, addressField},
+		{producers.ClaimEscrow, f.Escrow, escrowField},
+		{producers.ClaimMLS, f.MLS, mlsField},
+		{producers.ClaimDealID, f.Deal, dealField},
 	} {
 		name := strings.ToLower(strings.TrimSpace(one.name))
 		if name == "" {

@@ -135,7 +135,7 @@ func (s *shop) publish(snapshots ...*event.VendorSnapshot) {
 func (s *shop) waiting(n int) {
 	s.t.Helper()
 	require.Eventually(s.t, func() bool {
-		return s.bureau.count("SELECT COALESCE(sum(count), 0) FROM {schema}.queued_key") == n
+		return s.count("SELECT COALESCE(sum(count), 0) FROM {schema}.queued_key") == n
 	}, testkit.Patience, testkit.Look)
 }
 
@@ -200,7 +200,7 @@ func TestDealThatCommitsBetweenLookAndHoldReleasesItInTheEngine(t *testing.T) {
 	s.publish(of(e, 1, signed(e, []string{"mira"}, id("1"))))
 	<-g.looked
 	s.publish(of(resource("1"), 2, claiming("a", id("1"))))
-	require.Eventually(t, func() bool { return s.bureau.count("SELECT count(*) FROM {schema}.deal_claim") == 1 }, testkit.Patience, testkit.Look)
+	require.Eventually(t, func() bool { return s.count("SELECT count(*) FROM {schema}.deal_claim") == 1 }, testkit.Patience, testkit.Look)
 	close(g.goOn)
 	s.await("linked e to 1 by DEAL_FIELD #1", "mira signed e of 1")
 	s.waiting(0)

@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
+	"strconv"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -72,8 +72,8 @@ func fold(t require.TestingT, b *bureau) told {
 			if f.seqs[key] == nil {
 				f.seqs[key] = map[int64]string{}
 			}
-			n, deal := e.(event.Event).Source().Revision, ""
-			if l, ok := e.(*event.ResourceLinked); ok {
+			n, deal := o.Message.(event.Event).Source().Revision, ""
+			if l, ok := o.Message.(*event.ResourceLinked); ok {
 				deal = l.DealKey
 			}
 			was, again := f.seqs[key][n]
@@ -172,7 +172,7 @@ func (m *machine) claims(t *rapid.T) []producers.Claim {
 	var out []producers.Claim
 	for _, kind := range []string{producers.ClaimDealID, producers.ClaimMLS, producers.ClaimEmail, producers.ClaimEmail, producers.ClaimAddress} {
 		if n := rapid.IntRange(0, 3).Draw(t, kind); n > 1 {
-			out = append(out, claim(kind, fmt.Sprint(n)+strings.TrimSuffix("@x", kind)))
+			out = append(out, claim(kind, strconv.Itoa(n)))
 		}
 	}
 	return out
@@ -207,7 +207,7 @@ func (m *machine) said(t *rapid.T, key string) {
 
 func (m *machine) deal(t *rapid.T) {
 	m.token++
-	r := resource(fmt.Sprint(rapid.IntRange(0, 2).Draw(t, "deal")))
+	r := resource(strconv.Itoa(rapid.IntRange(0, 2).Draw(t, "deal")))
 	if len(m.truth.deals[r.Key()]) > 0 && rapid.IntRange(0, 5).Draw(t, "gone") == 0 {
 		s := of(r, m.token, producers.Facts{})
 		s.Gone, s.Parts, s.Digest = true, nil, producers.Digest(nil)
@@ -217,12 +217,12 @@ func (m *machine) deal(t *rapid.T) {
 	}
 	claims := m.claims(t)
 	m.truth.deals[r.Key()] = claims
-	m.feed(t, of(r, m.token, claiming(fmt.Sprint(m.token), claims...)))
+	m.feed(t, of(r, m.token, claiming(strconv.FormatInt(m.token, 10), claims...)))
 }
 
 func (m *machine) envelope(t *rapid.T) {
 	m.token++
-	e := envelope(fmt.Sprint(rapid.IntRange(0, 2).Draw(t, "envelope")))
+	e := envelope(strconv.Itoa(rapid.IntRange(0, 2).Draw(t, "envelope")))
 	p := m.truth.envelopes[e.Key()]
 	if p == nil {
 		p = &paper{claims: m.claims(t)}
@@ -245,7 +245,7 @@ func (m *machine) pick(t *rapid.T) (string, *paper) {
 
 func (m *machine) set(t *rapid.T) {
 	key, p := m.pick(t)
-	deal := resource(fmt.Sprint(rapid.IntRange(0, 2).Draw(t, "deal"))).Key()
+	deal := resource(strconv.Itoa(rapid.IntRange(0, 2).Draw(t, "deal"))).Key()
 	_, err := m.b.desk.Set(m.b.t.Context(), key, deal, "ada", "")
 	switch {
 	case len(m.truth.deals[deal]) == 0:

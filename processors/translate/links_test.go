@@ -141,7 +141,7 @@ func TestClaimsAreWrittenOnceUntilTheyDiffer(t *testing.T) {
 	t.Parallel()
 	b := newBureau(t)
 	writes := &counting{linker: b.linker}
-	again := func() { b.restart(); writes.linker, b.Translator.linker = b.Translator.linker, writes }
+	again := func() { b.restart(); writes.linker, b.linker = b.linker, writes }
 	again()
 	b.feed(of(resource("1"), 1, claiming("a", id("1"))))
 	require.Equal(t, 1, writes.deals)
