@@ -99,7 +99,7 @@ func TestWhatIsNoDeliveryIsToldSoWhateverTheToken(t *testing.T) {
 	h := build(t, twoBrokerages())
 	var bomb bytes.Buffer
 	z := gzip.NewWriter(&bomb)
-	_, err := z.Write(make([]byte, 64<<20))
+	_, err := z.Write(make([]byte, 4<<20))
 	require.NoError(t, err)
 	require.NoError(t, z.Close())
 	for _, token := range []string{tokenLakeshore, "nobody-has-this-one-token"} {
