@@ -102,7 +102,7 @@ func (c *tenantConnectCmd) Run(ctx context.Context, g *globals, of *tenantCmd) e
 func (c *connector) account(ctx context.Context, v producers.Vendor, a tenant.Account) error {
 	url := ""
 	if v.Webhook != nil && a.WebhookToken != "" {
-		url = strings.TrimSuffix(c.g.PublicURL, "/") + "/in/" + a.Vendor + "/" + a.WebhookToken
+		url = a.WebhookURL(c.g.PublicURL)
 		if err := c.say(connection{Kind: "webhook", Account: a.Key(), URL: url}, "%s: webhooks come in at %s\n", a.Key(), url); err != nil {
 			return err
 		}

@@ -109,6 +109,9 @@ func isCode(s string) bool { return len(s) <= codeBytesMax && isToken(s) }
 func (t *Tokens) start(w http.ResponseWriter, r *http.Request, vendor string, ask asked, log *zap.Logger) {
 	id, name, _ := strings.Cut(ask.connect, "/")
 	a, err := t.store.Account(id, vendor, name)
+	if err != nil { // it may have come just now
+		a, err = t.store.Fresh(r.Context(), id, vendor, name)
+	}
 	want, ok := t.startKey(r.Context(), tenant.Account{Tenant: id, Vendor: vendor, Name: name})
 	if subtle.ConstantTimeCompare([]byte(want), []byte(ask.key)) != 1 || !ok || err != nil {
 		page(w, http.StatusNotFound, "There is nothing to connect at this address.")
