@@ -27,9 +27,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	goleak.VerifyTestMain(m,
-		goleak.IgnoreAnyFunction("github.com/jackc/pgx/v5/pgxpool.(*Pool).backgroundHealthCheck"), // ends with its test's cleanup
-		goleak.IgnoreAnyFunction("os/exec.(*Cmd).watchCtx"))
+	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("conveyance/internal/devstack/child.Start.func1")) // testkit's Postgres
 }
 
 const signatureHeader = "X-Acme-Signature-1"
