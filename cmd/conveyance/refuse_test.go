@@ -101,7 +101,7 @@ func TestUpStaysOutOfAFolderThatAnotherHolds(t *testing.T) {
 func TestUpReadsTheTenantsFilesBeforeItStartsAnything(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct{ file, old, new, want string }{
-		"typo": {"lakeshore.yaml", "forward_only", "forwrd_only", `lakeshore.yaml:25:7: unknown key "forwrd_only": did you mean forward_only?`},
+		"typo": {"lakeshore.yaml", "forward_only", "forwrd_only", `lakeshore.yaml:32:7: unknown key "forwrd_only": did you mean forward_only?`},
 		"base": {"redrock.yaml", "http://127.0.0.1:1/skyslope", "http://10.0.0.1/skyslope", "redrock.yaml:"},
 	} {
 		dir := t.TempDir()

@@ -66,6 +66,7 @@ func quotas() map[string]budget.Quota {
 type fetchCmd struct {
 	stageFlags
 	PollEvery   time.Duration `help:"How often an account is polled whose vendor sends no webhooks. Default: the vendor's own." placeholder:"5s"`
+	PollingRule time.Duration `env:"CONVEYANCE_POLLING_RULE" help:"Least time between two reads of one record at a vendor that has such a rule. Default: the vendor's own." placeholder:"15m"`
 	Concurrency int           `help:"Records read at once." default:"16"`
 }
 
@@ -84,6 +85,9 @@ func (c *fetchCmd) Run(ctx context.Context, g *globals) error {
 		for i := range all {
 			if c.PollEvery > 0 && all[i].Webhook == nil { // where webhooks come, a poll only reconciles
 				all[i].PollEvery = c.PollEvery
+			}
+			if c.PollingRule > 0 && all[i].Again > 0 {
+				all[i].Again = c.PollingRule
 			}
 			if all[i].Webhook != nil {
 				hints = append(hints, topic.Webhooks(all[i].Name))

@@ -166,9 +166,15 @@ func (s *stack) args(name string) []string {
 		args = append(args, "--instance-id", "up-"+strings.ReplaceAll(name, " ", "-"))
 	}
 	if name == "fetch" {
-		args = append(args, "--poll-every", s.cmd.PollEvery.String())
+		args = append(args, "--poll-every", s.cmd.PollEvery.String(), "--polling-rule", s.pollingRule().String())
 	}
 	return args
+}
+
+// pollingRule is DocuSign's, in the simulated vendors' time.
+func (s *stack) pollingRule() time.Duration {
+	const docusign = 15 * time.Minute
+	return time.Duration(float64(docusign) / max(1, s.cmd.TimeScale))
 }
 
 // env is what every stage finds its surroundings by. GOMEMLIMIT keeps each process small on one

@@ -2,6 +2,7 @@ package followupboss
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 	"slices"
 	"strconv"
@@ -47,7 +48,8 @@ func (a *Adapter) planSigned(ctx context.Context, t tenant.Tenant, e *event.Docu
 	return []ledger.Effect{{
 		Verb: verbNote, Target: e.EnvelopeID + "/" + target, Class: ledger.ClassD,
 		Facet: ledger.Facet{Resource: e.Origin.Resource.Key(), Name: "note/" + target, Revision: 1},
-		Line:  "note on the signer's timeline", Body: noteBody{clients[0], noteText(t, e)},
+		Line:  fmt.Sprintf("note: contact %.8s signed document %s of envelope %s", e.Signer.ContactKey, e.DocumentID, e.EnvelopeID),
+		Body:  noteBody{clients[0], noteText(t, e)},
 	}}, nil
 }
 

@@ -64,8 +64,9 @@ func (b *bus) said() string {
 	return b.errs.text.String()
 }
 
-// environment of every stage: an unknown outcome is settled after 4 s, so that many kills end soon.
-var quick = []string{"CONVEYANCE_CALL_DEADLINE=2s", "CONVEYANCE_VENDOR_LAG=1s"}
+// environment of every stage: an unknown outcome is settled after 4 s, and a record is read again as
+// soon as the simulated vendors' time allows, so that many kills end soon.
+var quick = []string{"CONVEYANCE_CALL_DEADLINE=2s", "CONVEYANCE_VENDOR_LAG=1s", "CONVEYANCE_POLLING_RULE=9s"}
 
 // start builds the binary, starts up on the test's own Postgres and waits until it is ready.
 func start(t testing.TB) *bus {
@@ -86,7 +87,7 @@ func start(t testing.TB) *bus {
 func (b *bus) run(url string) {
 	b.t.Helper()
 	b.cmd = exec.Command(b.exe, "up", "--dir", b.dir, "--ports", "auto", "--no-story", "--json",
-		"--postgres", url, "--time-scale", "10", "--poll-every", "200ms", "--log-level", "warn")
+		"--postgres", url, "--time-scale", "100", "--poll-every", "200ms", "--log-level", "warn")
 	b.cmd.Env = append(os.Environ(), quick...)
 	b.cmd.Stderr = &b.errs
 	stdout, err := b.cmd.StdoutPipe()
@@ -325,7 +326,7 @@ func (b *bus) offsets(ctx context.Context, group string, see func(place string, 
 }
 
 // settle waits until the judge finds nothing, or nothing has changed for patience, and returns the
-// last verdict.
+// last verdict. Meanwhile it does the part of the person at night.
 func (b *bus) settle(ctx context.Context, patience time.Duration) judge.Verdict {
 	b.t.Helper()
 	var v judge.Verdict
@@ -335,6 +336,7 @@ func (b *bus) settle(ctx context.Context, patience time.Duration) judge.Verdict 
 		if v, err = b.judge(ctx); err == nil && v.Clean() {
 			return v
 		}
+		b.operate(ctx)
 		if now := fmt.Sprint(v, err); now != seen {
 			seen, since = now, time.Now()
 		}

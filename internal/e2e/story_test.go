@@ -46,9 +46,10 @@ func (s size) perSecond() int {
 // stages may be killed and frozen; the embedded parts are killed only, and the simulated vendors
 // are the outside world.
 var (
-	stages = []string{"fetch", "translate", "adapter followupboss", "adapter warehouse", "adapter timeline"}
+	stages = []string{"ingest", "fetch", "translate", "adapter followupboss", "adapter warehouse", "adapter timeline"}
+	owners = stages[1:] // of partitions: another process can take their place
 	parts  = []string{"broker", "registry"}
-	groups = []string{"translate", "followupboss", "warehouse", "timeline"}
+	groups = []string{"fetch", "translate", "followupboss", "warehouse", "timeline"}
 )
 
 // patience is how long the bus may show no progress before it is judged as it is.
@@ -68,7 +69,7 @@ func TestStoryUnderKillsAndZombiesEndsAsTruthSays(t *testing.T) {
 	for kills < s.kills || zombies < s.zombies {
 		pause(t.Context(), time.Duration(200+r.IntN(800))*time.Millisecond)
 		if zombies < s.zombies && (kills >= s.kills || r.IntN(s.kills/max(1, s.zombies)+1) == 0) {
-			b.zombie(t.Context(), stages[r.IntN(len(stages))], r)
+			b.zombie(t.Context(), owners[r.IntN(len(owners))], r)
 			zombies++
 			continue
 		}

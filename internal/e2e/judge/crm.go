@@ -97,6 +97,10 @@ func (b Bench) crmPeople(ctx context.Context, v *Verdict, tenant string, t truth
 	if err := b.records(ctx, "people", tenant, &people); err != nil {
 		return err
 	}
+	notes, err := b.notes(ctx, tenant)
+	if err != nil {
+		return err
+	}
 	reach := map[string][]crmPerson{}
 	for _, p := range people {
 		for _, e := range p.Emails {
@@ -124,9 +128,37 @@ func (b Bench) crmPeople(ctx context.Context, v *Verdict, tenant string, t truth
 			if !slices.Contains(want.Stages, got[0].Stage) {
 				v.Misordered = append(v.Misordered, fmt.Sprintf("CRM person %s of %s has stage %q, not one of %q", who, tenant, got[0].Stage, want.Stages))
 			}
+			if want.Notes == nil {
+				continue
+			}
+			v.Effects += *want.Notes
+			switch n := notes[got[0].ID]; {
+			case n < *want.Notes:
+				v.Lost = append(v.Lost, fmt.Sprintf("CRM person %s of %s has %d notes of signatures, not %d", who, tenant, n, *want.Notes))
+			case n > *want.Notes:
+				v.Duplicated = append(v.Duplicated, fmt.Sprintf("CRM person %s of %s has %d notes of signatures, not %d", who, tenant, n, *want.Notes))
+			}
 		}
 	}
 	return nil
+}
+
+// notes are how many notes of signatures each person has.
+func (b Bench) notes(ctx context.Context, tenant string) (map[int64]int, error) {
+	var all []struct {
+		PersonID int64  `json:"personId"`
+		Subject  string `json:"subject"`
+	}
+	if err := b.records(ctx, "notes", tenant, &all); err != nil {
+		return nil, err
+	}
+	out := map[int64]int{}
+	for _, n := range all {
+		if n.Subject == "Document signed" {
+			out[n.PersonID]++
+		}
+	}
+	return out, nil
 }
 
 // digits are the last ten of a telephone number: the CRM keeps numbers as people write them.

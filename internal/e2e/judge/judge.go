@@ -20,7 +20,8 @@ import (
 // Verdict is what the judge found; each finding is one sentence that names the thing.
 type Verdict struct {
 	Lost, Duplicated, Misordered, Unexplained []string
-	Deals, People, Effects                    int // what was looked at
+	Deals, People, Envelopes, Effects         int // what was looked at
+	Unlinked                                  int // envelopes that belong to no deal, and are listed so
 }
 
 // Clean is true where nothing was found.
@@ -30,8 +31,8 @@ func (v Verdict) Clean() bool {
 
 // String is the line by which a run is judged.
 func (v Verdict) String() string {
-	return fmt.Sprintf("lost=%d duplicated=%d misordered=%d unexplained=%d (deals %d, people %d, effects %d)",
-		len(v.Lost), len(v.Duplicated), len(v.Misordered), len(v.Unexplained), v.Deals, v.People, v.Effects)
+	return fmt.Sprintf("lost=%d duplicated=%d misordered=%d unexplained=%d (deals %d, people %d, envelopes %d, unlinked %d, effects %d)",
+		len(v.Lost), len(v.Duplicated), len(v.Misordered), len(v.Unexplained), v.Deals, v.People, v.Envelopes, v.Unlinked, v.Effects)
 }
 
 // Bench is what the judge looks at.
@@ -55,6 +56,9 @@ func Judge(ctx context.Context, b Bench) (Verdict, error) {
 		}
 		if err := b.crm(ctx, &v, tenant, t); err != nil {
 			return v, fmt.Errorf("judging the CRM of %s: %w", tenant, err)
+		}
+		if err := b.envelopes(ctx, &v, t); err != nil {
+			return v, fmt.Errorf("judging the envelopes of %s: %w", tenant, err)
 		}
 	}
 	if err := b.engine(ctx, &v); err != nil {

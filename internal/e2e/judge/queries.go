@@ -29,8 +29,18 @@ SELECT deal_key, deal_id FROM followupboss.deal_link WHERE tenant = $1`
 	sqlOffsets = `
 SELECT topic, part, coalesce(next_offset, 0) FROM {schema}.consumer_offsets`
 
+	sqlLinks = `
+SELECT resource_key, deal_key FROM warehouse.resource_link WHERE deal_key IS NOT NULL`
+
+	sqlDocuments = `
+SELECT resource_key, count(*) FROM warehouse.deal_document GROUP BY resource_key`
+
+	sqlUnlinked = `
+SELECT resource FROM translate.link_wait`
+
+	// An envelope without a deal waits for it: what belongs to one, the judge finds by its signatures.
 	sqlQueue = `
-SELECT key_id, cause, detail FROM {schema}.queued_key`
+SELECT key_id, cause, detail FROM {schema}.queued_key WHERE cause <> 'no deal yet'`
 
 	sqlOpen = `
 SELECT eid::text, line FROM {schema}.ledger WHERE state IN (1, 5)`
