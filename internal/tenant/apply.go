@@ -151,7 +151,10 @@ func (w Wanted) config() json.RawMessage {
 		Adapters map[string]adapter `json:"adapters"`
 	}{Name: w.Name, TimeZone: w.TimeZone, Adapters: map[string]adapter{}}
 	for _, a := range w.Accounts {
-		out := account{Vendor: a.Vendor, Name: a.Name, ExternalID: a.ExternalID, BaseURL: a.BaseURL, Credential: a.Source, Settings: canonical(a.Settings)}
+		out := account{
+			Vendor: a.Vendor, Name: a.Name, ExternalID: a.ExternalID, BaseURL: a.BaseURL,
+			Credential: a.Source, Settings: canonical(a.Settings),
+		}
 		for _, k := range a.Keys {
 			out.Keys = append(out.Keys, k.ID+" from "+k.Source)
 		}

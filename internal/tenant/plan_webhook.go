@@ -35,7 +35,8 @@ func (p *planner) webhookKeys(of keyring, name string, wanted []WantedWebhookKey
 		old[k.ID] = k
 	}
 	for _, k := range wanted {
-		k.NotBefore, k.NotAfter = k.NotBefore.UTC().Truncate(time.Microsecond), k.NotAfter.UTC().Truncate(time.Microsecond) // as Postgres keeps them
+		k.NotBefore = k.NotBefore.UTC().Truncate(time.Microsecond) // as Postgres keeps it
+		k.NotAfter = k.NotAfter.UTC().Truncate(time.Microsecond)
 		before, there := old[k.ID]
 		what := differ("not_before", day(before.NotBefore), day(k.NotBefore), "not_after", day(before.NotAfter), day(k.NotAfter))
 		if there && !bytes.Equal(before.Key, k.Key) {

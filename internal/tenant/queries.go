@@ -70,6 +70,7 @@ ON CONFLICT (vendor, tenant, account, id) DO UPDATE
    SET sealed = EXCLUDED.sealed, source = EXCLUDED.source, not_before = EXCLUDED.not_before,
        not_after = EXCLUDED.not_after, updated_by = EXCLUDED.updated_by, updated_at = now()`
 
+	//nolint:gosec // G101: a statement, not a secret
 	sqlDropWebhookKey = `
 DELETE FROM {schema}.webhook_key WHERE vendor = $1 AND tenant = $2 AND account = $3 AND id = $4`
 

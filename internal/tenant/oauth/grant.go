@@ -7,20 +7,14 @@ import (
 	"encoding/json"
 	"encoding/pem"
 	"errors"
-	"fmt"
-	"io"
 	"net/http"
-	"net/url"
-	"slices"
 	"strings"
 	"time"
 
 	"golang.org/x/oauth2"
 	"golang.org/x/oauth2/jwt"
 
-	"conveyance/internal/budget"
 	"conveyance/internal/tenant"
-	"conveyance/internal/verdict"
 )
 
 const (
@@ -30,23 +24,7 @@ const (
 	assertionTime = 10 * time.Minute
 	// shortLife of a token is one of which goodFor is too much: of simulated vendors in quick time.
 	shortLife = 4 * goodFor
-	// accountsMax of one login that are looked at.
-	accountsMax = 10_000
 )
-
-// errNoConsent means that a person has to consent, or to consent again.
-var errNoConsent = errors.New("the vendor wants a person's consent")
-
-// codes are the errors that account servers may name (RFC 6749, 4.1.2.1 and 5.2; OpenID Connect Core,
-// 3.1.2.6; DocuSign's consent_required). Any other word is the vendor's own and never repeated.
-var codes = []string{
-	"access_denied", "consent_required", "interaction_required", "invalid_client", "invalid_grant", "invalid_request",
-	"invalid_scope", "login_required", "server_error", "temporarily_unavailable", "unauthorized_client",
-	"unsupported_grant_type", "unsupported_response_type",
-}
-
-// needConsent are those that a person's consent mends.
-var needConsent = []string{"consent_required", "interaction_required", "invalid_grant", "login_required"}
 
 // server is an account's side of its vendor's account server.
 type server struct {
@@ -185,61 +163,6 @@ func isToken(s string) bool {
 	return s != "" && len(s) <= tokenBytesMax && !strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r > '~' })
 }
 
-// answerError is an account server's no, or its silence, without a word of what it said.
-type answerError struct {
-	code   string // one of codes, or empty
-	status int    // 0 = no answer
-	wait   time.Duration
-	text   string
-}
-
-func (e *answerError) Error() string { return e.text }
-
-// read takes of the library's error what may be told.
-func read(err error) error {
-	answer, ok := errors.AsType[*oauth2.RetrieveError](err)
-	if !ok {
-		if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
-			return &answerError{text: "the account server did not answer in time"}
-		}
-		return &answerError{text: "the account server gives no answer that is understood"}
-	}
-	e := &answerError{code: answer.ErrorCode, status: answer.Response.StatusCode}
-	if e.code == "" { // the JWT flow leaves it in the body
-		var body struct {
-			Error string `json:"error"`
-		}
-		_ = json.Unmarshal(answer.Body, &body)
-		e.code = body.Error
-	}
-	if !slices.Contains(codes, e.code) {
-		e.code = ""
-	}
-	e.wait, _ = budget.RetryAfter(answer.Response.Header, time.Now())
-	e.text = strings.TrimSpace(fmt.Sprintf("the account server answered %d %s", e.status, e.code))
-	return e
-}
-
-// refusal turns an error of an account server into what it means for the account.
-func (t *Tokens) refusal(ctx context.Context, a tenant.Account, err error) error {
-	if errors.Is(err, errNoConsent) {
-		return &tenant.Refusal{Cause: tenant.CauseReconnect(t.link(ctx, a))}
-	}
-	e, ok := errors.AsType[*answerError](err)
-	switch {
-	case !ok:
-		return err
-	case slices.Contains(needConsent, e.code):
-		return &tenant.Refusal{Cause: tenant.CauseReconnect(t.link(ctx, a))}
-	case e.status == 0 || e.status == http.StatusRequestTimeout || e.status == http.StatusTooManyRequests ||
-		e.status >= 500 || e.status < 300, e.code == "server_error", e.code == "temporarily_unavailable":
-		return verdict.RetryAfter(e.wait, "no access token: the account server does not answer", e)
-	case e.code != "":
-		return &tenant.Refusal{Cause: "account refused: " + e.code}
-	}
-	return &tenant.Refusal{Cause: fmt.Sprintf("account refused: the account server answered %d", e.status)}
-}
-
 func (t *Tokens) count(a tenant.Account, err error) {
 	outcome := "granted"
 	if e, ok := errors.AsType[*answerError](err); ok && e.code == "" {
@@ -248,52 +171,4 @@ func (t *Tokens) count(a tenant.Account, err error) {
 		outcome = "refused"
 	}
 	t.grants.WithLabelValues(a.Vendor, outcome).Inc()
-}
-
-// leadsTo says whether a token's login has the account, by the vendor's own list.
-func (s *server) leadsTo(ctx context.Context, token, externalID string) (bool, error) {
-	if s.vendor.UserInfoPath == "" {
-		return true, nil
-	}
-	target, err := url.JoinPath(s.base, s.vendor.UserInfoPath)
-	if err != nil {
-		return false, &answerError{text: "the path of the login's accounts is not one"}
-	}
-	r, err := http.NewRequestWithContext(ctx, http.MethodGet, target, http.NoBody)
-	if err != nil {
-		return false, &answerError{text: "the path of the login's accounts is not one"}
-	}
-	r.Header.Set("Authorization", "Bearer "+token)
-	resp, err := s.client.Do(r)
-	if err != nil {
-		return false, &answerError{text: "the account server does not say whose login it is"}
-	}
-	defer func() { _ = resp.Body.Close() }()
-	body, err := io.ReadAll(resp.Body)
-	var info any
-	if err != nil || resp.StatusCode != http.StatusOK || json.Unmarshal(body, &info) != nil {
-		return false, &answerError{status: resp.StatusCode, text: fmt.Sprintf("the account server answered %d to whose login it is", resp.StatusCode)}
-	}
-	return slices.ContainsFunc(members(info, s.vendor.AccountIDs), func(id string) bool {
-		return strings.EqualFold(id, externalID) // ids are GUIDs, written in either case
-	}), nil
-}
-
-// members are the texts at a path of member names; lists are gone through.
-func members(v any, path []string) (out []string) {
-	switch v := v.(type) {
-	case []any:
-		for _, e := range v[:min(len(v), accountsMax)] {
-			out = append(out, members(e, path)...)
-		}
-	case map[string]any:
-		if len(path) > 0 {
-			return members(v[path[0]], path[1:])
-		}
-	case string:
-		if len(path) == 0 {
-			out = []string{v}
-		}
-	}
-	return out
 }

@@ -63,7 +63,7 @@ type vendor struct {
 	n         int
 	grants    int               // given
 	asked     int               // calls of /oauth/token
-	codes     map[string]grantC // unused ones
+	codes     map[string]issued // unused ones
 	family    map[string]int    // of each refresh token
 	revoked   map[int]bool
 	used      map[string]bool
@@ -77,11 +77,11 @@ type vendor struct {
 	answer    func(w http.ResponseWriter) bool
 }
 
-type grantC struct{ challenge, redirect string }
+type issued struct{ challenge, redirect string }
 
 func newServer(t *testing.T) *vendor {
 	s := &vendor{
-		t: t, codes: map[string]grantC{}, family: map[string]int{}, revoked: map[int]bool{}, used: map[string]bool{},
+		t: t, codes: map[string]issued{}, family: map[string]int{}, revoked: map[int]bool{}, used: map[string]bool{},
 		access: map[string]int{}, life: 3600, rotate: true, consented: true, account: strings.ToLower(externalID),
 	}
 	mux := http.NewServeMux()
@@ -137,11 +137,12 @@ func (s *vendor) token(w http.ResponseWriter, r *http.Request) {
 		s.n++
 		s.give(w, s.n)
 	case "urn:ietf:params:oauth:grant-type:jwt-bearer":
-		if !s.asserted(r.PostForm.Get("assertion")) {
+		switch {
+		case !s.asserted(r.PostForm.Get("assertion")):
 			refuse(400, "invalid_grant")
-		} else if !s.consented {
+		case !s.consented:
 			refuse(400, "consent_required")
-		} else {
+		default:
 			s.n++
 			s.give(w, s.n)
 		}
@@ -191,7 +192,7 @@ func (s *vendor) userinfo(w http.ResponseWriter, r *http.Request) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !s.live(r) {
-		w.WriteHeader(401)
+		w.WriteHeader(http.StatusUnauthorized)
 		return
 	}
 	_ = json.NewEncoder(w).Encode(map[string]any{"accounts": []map[string]string{{"account_id": "0"}, {"account_id": s.account}}})
@@ -201,7 +202,7 @@ func (s *vendor) api(w http.ResponseWriter, r *http.Request) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !s.live(r) {
-		w.WriteHeader(401)
+		w.WriteHeader(http.StatusUnauthorized)
 	}
 	_, _ = fmt.Fprint(w, r.Header.Get("Authorization"))
 }
@@ -357,7 +358,7 @@ func (s *vendor) consent(t *testing.T, link string) (query string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	code := fmt.Sprintf("planted-code-%d", len(s.used)+s.n*1000+s.asked)
-	s.codes[code] = grantC{q.Get("code_challenge"), q.Get("redirect_uri")}
+	s.codes[code] = issued{q.Get("code_challenge"), q.Get("redirect_uri")}
 	s.consented = true
 	return url.Values{"state": {q.Get("state")}, "code": {code}}.Encode()
 }

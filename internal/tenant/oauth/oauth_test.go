@@ -235,8 +235,11 @@ func TestAnotherCredentialThatComesMeanwhileIsNotRefused(t *testing.T) {
 func TestSilentAccountServerIsARetryAndIsLeftAloneForAMoment(t *testing.T) {
 	t.Parallel()
 	for name, answer := range map[string]func(w http.ResponseWriter){
-		"500":           func(w http.ResponseWriter) { w.WriteHeader(500) },
-		"429":           func(w http.ResponseWriter) { w.Header().Set("Retry-After", "7"); w.WriteHeader(429) },
+		"500": func(w http.ResponseWriter) { w.WriteHeader(http.StatusInternalServerError) },
+		"429": func(w http.ResponseWriter) {
+			w.Header().Set("Retry-After", "7")
+			w.WriteHeader(http.StatusTooManyRequests)
+		},
 		"html":          func(w http.ResponseWriter) { _, _ = io.WriteString(w, "<html>planted</html>") },
 		"nothing":       func(w http.ResponseWriter) { _, _ = io.WriteString(w, "{}") },
 		"no bearer":     func(w http.ResponseWriter) { _, _ = io.WriteString(w, `{"access_token":"planted","token_type":"mac"}`) },
@@ -249,7 +252,7 @@ func TestSilentAccountServerIsARetryAndIsLeftAloneForAMoment(t *testing.T) {
 			_ = conn.Close()
 		},
 		"503 with a code": func(w http.ResponseWriter) {
-			w.WriteHeader(503)
+			w.WriteHeader(http.StatusServiceUnavailable)
 			_, _ = io.WriteString(w, `{"error":"temporarily_unavailable","error_description":"planted"}`)
 		},
 	} {
