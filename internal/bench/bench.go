@@ -24,10 +24,17 @@ type Result struct {
 	// not; 0 where it is not measured.
 	OursCPU    float64 `json:"ours_cpu_us"`
 	CeilingCPU float64 `json:"ceiling_cpu_us"`
+	// The 99th percentile of an answer, in milliseconds, where somebody waits for one.
+	OursP99    float64 `json:"ours_p99_ms,omitempty"`
+	CeilingP99 float64 `json:"ceiling_p99_ms,omitempty"`
 }
 
 func (r Result) String() string {
-	return fmt.Sprintf("bench %s ours=%.0f ceiling=%.0f ratio=%.2f unit=%s", r.Name, r.Ours, r.Ceiling, r.Ratio, r.Unit)
+	line := fmt.Sprintf("bench %s ours=%.0f ceiling=%.0f ratio=%.2f unit=%s", r.Name, r.Ours, r.Ceiling, r.Ratio, r.Unit)
+	if r.OursP99 > 0 {
+		line += fmt.Sprintf(" ours_p99_ms=%.1f ceiling_p99_ms=%.1f", r.OursP99, r.CeilingP99)
+	}
+	return line
 }
 
 // Names are the benchmarks, in the order in which they run.
@@ -47,6 +54,8 @@ type benchmark struct {
 
 func all() []benchmark {
 	return []benchmark{
+		{"ingest", "webhooks/s", false, ingestBench},
+		{"ingest-fsync", "webhooks/s", false, ingestFsync},
 		{"scan", "records/s", false, scan},
 		{"translate", "records/s", false, translateBench},
 		{"project", "events/s", false, project},
@@ -121,7 +130,7 @@ func measure(ctx context.Context, o Options, b benchmark) (r Result, err error) 
 	}
 	r = Result{
 		Name: b.name, Ours: ours.value, Ceiling: ceiling.value, Ratio: ours.value / ceiling.value, Unit: b.unit,
-		OursCPU: ours.cpu, CeilingCPU: ceiling.cpu,
+		OursCPU: ours.cpu, CeilingCPU: ceiling.cpu, OursP99: ours.p99, CeilingP99: ceiling.p99,
 	}
 	if b.less {
 		r.Ratio = ceiling.value / ours.value

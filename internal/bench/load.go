@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
 
 	"conveyance/avro/event"
 	"conveyance/avro/topic"
@@ -24,8 +25,12 @@ func (l *lab) topicOf(ctx context.Context, name string) error {
 		return err
 	}
 	defer cl.Close()
+	return createTopic(ctx, cl, name)
+}
+
+func createTopic(ctx context.Context, cl *kgo.Client, name string) error {
 	limit := strconv.Itoa(topic.SnapshotBytesMax)
-	_, err = kadm.NewClient(cl).CreateTopic(ctx, topic.PartitionsDefault, 1, map[string]*string{"max.message.bytes": &limit}, name)
+	_, err := kadm.NewClient(cl).CreateTopic(ctx, topic.PartitionsDefault, 1, map[string]*string{"max.message.bytes": &limit}, name)
 	if err != nil {
 		return fmt.Errorf("making topic %s: %w", name, err)
 	}

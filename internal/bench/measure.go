@@ -17,9 +17,9 @@ import (
 	"conveyance/internal/verdict"
 )
 
-// sample is what one side came to: its value in the benchmark's unit, and its processor time in
-// microseconds per record.
-type sample struct{ value, cpu float64 }
+// sample is what one side came to: its value in the benchmark's unit, its processor time in
+// microseconds per record, and the 99th percentile of an answer in milliseconds where there are answers.
+type sample struct{ value, cpu, p99 float64 }
 
 // best runs both sides in turn and returns the best of each.
 func (l *lab) best(ours, ceiling func() (sample, error)) (o, c sample, err error) {
@@ -43,6 +43,9 @@ func (l *lab) keep(best *sample, s sample) {
 	}
 	if best.cpu == 0 || s.cpu < best.cpu {
 		best.cpu = s.cpu
+	}
+	if best.p99 == 0 || s.p99 < best.p99 {
+		best.p99 = s.p99
 	}
 }
 
