@@ -131,7 +131,7 @@ func (c *translateCmd) Run(ctx context.Context, g *globals) error {
 			return nil, err
 		}
 		h, err := translate.New(translate.Config{}, translate.Deps{
-			Pool: rt.pool, Codec: rt.codec, Tenants: rt.tenants, Vendors: all, Metrics: rt.metrics,
+			Pool: rt.pool, Codec: rt.codec, Tenants: rt.tenants, Vendors: all, Metrics: rt.metrics, Log: rt.log,
 		})
 		if err != nil {
 			return nil, err

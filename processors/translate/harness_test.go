@@ -14,6 +14,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/stretchr/testify/require"
+	"go.uber.org/zap"
 
 	"conveyance/avro/event"
 	"conveyance/avro/topic"
@@ -68,6 +69,7 @@ type stage struct {
 	codec   *wire.Codec
 	tenants *directory
 	metrics *prometheus.Registry
+	log     *zap.Logger // nil = none
 	offset  int64
 }
 
@@ -87,7 +89,7 @@ func (s *stage) restart(m producers.Mapper) {
 	s.metrics = prometheus.NewRegistry()
 	var err error
 	s.Translator, err = New(Config{Schema: s.schema}, Deps{
-		Pool: s.pool, Codec: s.codec, Tenants: s.tenants, Metrics: s.metrics,
+		Pool: s.pool, Codec: s.codec, Tenants: s.tenants, Metrics: s.metrics, Log: s.log,
 		Vendors: []producers.Vendor{{Name: "plain", Mapper: m, Kinds: []string{"sale"}}},
 	})
 	require.NoError(s.t, err)
@@ -214,6 +216,8 @@ func (s *shelf) save(_ context.Context, _ pgx.Tx, rows []*row, bodies []byte, re
 	}
 	return nil
 }
+
+func (*shelf) drift(context.Context, pgx.Tx, map[drifted]int) error { return nil }
 
 // untied is a linker that ties nothing, for what needs no Postgres.
 type untied struct{ written int } // deals whose claims were written

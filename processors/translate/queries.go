@@ -34,4 +34,22 @@ ON CONFLICT (lane, resource) DO UPDATE
 INSERT INTO {schema}.translate_revision (resource, token, revision)
 SELECT * FROM unnest($1::text[], $2::bigint[], $3::bigint[])
 ON CONFLICT (token, resource) DO NOTHING`
+
+	// The primary key serves it. It runs behind the compare of the offset (protocol.md 5), so that a replay
+	// counts nothing twice. Rows are locked in order, and last in the transaction: batches of other
+	// partitions that hold the same drift wait for the commit, never for one another.
+	sqlDrift = `
+INSERT INTO {schema}.drift AS d (vendor, path, kind, what, seen)
+SELECT u.vendor, u.path, u.kind, u.what, u.seen
+  FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::bigint[]) AS u(vendor, path, kind, what, seen)
+ ORDER BY u.vendor COLLATE "C", u.path COLLATE "C", u.kind COLLATE "C", u.what COLLATE "C"
+ON CONFLICT (vendor, path, kind, what) DO UPDATE
+   SET seen = d.seen + EXCLUDED.seen, last_at = now()`
+
+	// No index: the table is small. It only reads.
+	sqlDrifts = `
+SELECT vendor, path, kind, what, seen, first_at, last_at
+  FROM {schema}.drift
+ WHERE last_at > now() - $1::interval
+ ORDER BY last_at DESC, vendor, path, kind, what`
 )

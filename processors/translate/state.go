@@ -33,8 +33,8 @@ type held struct {
 // gone says whether the last accepted snapshot was a tombstone.
 func (h held) gone() bool { return h.goneToken > 0 && h.goneToken == h.token }
 
-// takes says whether a snapshot is newer than what is held, by rule 16 of the protocol and nothing
-// else: the topic may carry old after new.
+// takes says whether a snapshot is newer than what is held, by protocol.md 16 and nothing else: the
+// topic may carry old after new (22).
 func (h held) takes(s *event.VendorSnapshot) bool {
 	if s.Gone {
 		return s.Token > h.token
@@ -109,6 +109,7 @@ type revised struct {
 type store interface {
 	load(ctx context.Context, keys []string) (map[string]held, error)
 	save(ctx context.Context, tx pgx.Tx, rows []*row, bodies []byte, revisions []revised) error
+	drift(ctx context.Context, tx pgx.Tx, found map[drifted]int) error
 }
 
 type tables struct {

@@ -8,11 +8,16 @@
 // crash or a mended mapping, gives the same ids. The snapshot before is kept, not its meaning: both
 // sides are mapped with today's code, so that a mended mapping emits nothing by itself.
 //
+// What holds of its output is protocol.md 11: every event of what lies before the stored offset is
+// there, equal ids hold equal content, and the first of each id come in order per resource. That no old
+// event follows a new one does not hold: a crash repeats some.
+//
 // What it never does: call a vendor, compare a vendor's clock with another, or let one record that
 // cannot be mapped stop any but the later ones of the same key.
 package translate
 
 import (
+	"cmp"
 	"context"
 	"embed"
 	"fmt"
@@ -21,6 +26,7 @@ import (
 
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/zap"
 
 	"conveyance/avro/wire"
 	"conveyance/internal/postgres"
@@ -57,6 +63,7 @@ type Deps struct {
 	Tenants tenant.Directory
 	Vendors []producers.Vendor
 	Metrics prometheus.Registerer // nil = none
+	Log     *zap.Logger           // nil = none
 }
 
 // Translator is the stage's handler, for snapshots topics. Partitions may be handled side by side.
@@ -68,6 +75,7 @@ type Translator struct {
 	vendors map[string]producers.Vendor
 	memory  *memory
 	metrics *metrics
+	drifts  *drifts
 }
 
 var (
@@ -87,6 +95,7 @@ func New(cfg Config, deps Deps) (*Translator, error) {
 	t := &Translator{
 		store: tables{deps.Pool, cfg.Schema}, linker: link.New(deps.Pool, cfg.Schema), codec: deps.Codec,
 		tenants: deps.Tenants, vendors: map[string]producers.Vendor{}, memory: newMemory(), metrics: m,
+		drifts: &drifts{log: cmp.Or(deps.Log, zap.NewNop()), seen: map[drifted]bool{}},
 	}
 	for _, v := range deps.Vendors {
 		t.vendors[v.Name] = v

@@ -290,16 +290,6 @@ conveyance_drift_total{kind="unknown-value",path="/status",vendor="plain",what="
 `), "conveyance_drift_total"))
 }
 
-func TestDriftsCannotFillTheMetrics(t *testing.T) {
-	t.Parallel()
-	m, err := newMetrics(nil)
-	require.NoError(t, err)
-	for i := range 3 * driftsMax {
-		m.count(nil, map[drifted]int{{"plain", producers.Drift{Path: "/" + strings.Repeat("x", i), Kind: producers.DriftUnknownField}}: 1})
-	}
-	require.Equal(t, driftsMax+1, testutil.CollectAndCount(m.drift))
-}
-
 func TestNothingIsRememberedOfABatchThatWasNotCommitted(t *testing.T) {
 	t.Parallel()
 	s := open(t)

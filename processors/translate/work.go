@@ -209,7 +209,7 @@ func (w *work) accept(s *event.VendorSnapshot, v producers.Vendor, f *producers.
 	}
 	w.count(v.Name, "changed")
 	for _, d := range f.Drift {
-		w.drift[drifted{v.Name, d}]++
+		w.drift[driftOf(v.Name, d)]++
 	}
 	f.Drift = nil // not of the state
 }
@@ -242,10 +242,17 @@ func (w *work) commit(ctx context.Context, tx pgx.Tx) error {
 			return err
 		}
 	}
+	if w.drift = w.t.drifts.bound(w.drift); len(w.drift) > 0 { // last: its rows are every partition's
+		if err := w.t.store.drift(ctx, tx, w.drift); err != nil {
+			return err
+		}
+	}
 	for _, r := range w.changed {
 		w.t.memory.put(w.place(r.key), r.held)
 	}
-	w.t.metrics.count(w.outcomes, w.drift)
-	w.outcomes, w.drift = nil, nil // a transaction may be repeated
+	if w.outcomes != nil { // a transaction may be repeated
+		w.t.metrics.count(w.outcomes, w.drift)
+		w.outcomes = nil
+	}
 	return nil
 }
