@@ -212,10 +212,11 @@ func (l *Linker) claims(ctx context.Context, tx pgx.Tx, c Changes) error {
 	b := &pgx.Batch{}
 	b.Queue(postgres.In(l.schema, sqlShare), distinct(owners))
 	var waiting []string
-	b.Queue(postgres.In(l.schema, sqlClaims), tenants, kinds, hashes, keys, before).Query(func(rows pgx.Rows) (err error) {
+	b.Queue(postgres.In(l.schema, sqlClaimsGone), before, tenants, hashes).Query(func(rows pgx.Rows) (err error) {
 		waiting, err = pgx.CollectRows(rows, pgx.RowTo[string])
 		return err
 	})
+	b.Queue(postgres.In(l.schema, sqlClaims), tenants, hashes, kinds, keys)
 	if err := tx.SendBatch(ctx, b).Close(); err != nil {
 		return fmt.Errorf("writing the claims of %d deals: %w", len(c.Deals), err)
 	}

@@ -1,7 +1,6 @@
 package translate
 
 import (
-	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/binary"
 	"slices"
@@ -49,16 +48,20 @@ func digest(tenantKey []byte, claims []producers.Claim) int64 {
 	if len(claims) == 0 {
 		return 0
 	}
-	mac := hmac.New(sha256.New, tenantKey)
+	text := make([]byte, 0, digestBytes)
+	text = append(text, tenantKey...)
 	for _, c := range claims {
-		mac.Write([]byte(c.Kind + "\x00" + c.Value + "\x00"))
+		text = append(text, c.Kind...)
+		text = append(text, 0)
+		text = append(text, c.Value...)
+		text = append(text, 0)
 	}
-	n := int64(binary.BigEndian.Uint64(mac.Sum(nil))) //nolint:gosec // G115: a bit pattern, not a quantity
-	if n == 0 {
-		return 1
-	}
-	return n
+	sum := sha256.Sum256(text)
+	return int64(max(binary.BigEndian.Uint64(sum[:8]), 1)) //nolint:gosec // G115: a bit pattern, not a quantity
 }
+
+// digestBytes is what the claims of a deal mostly take.
+const digestBytes = 512
 
 // changes is what the batch writes about links.
 func (w *work) changes() link.Changes {

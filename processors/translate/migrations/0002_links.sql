@@ -8,9 +8,9 @@ CREATE TABLE {schema}.deal_claim (
   tenant   text COLLATE "C" NOT NULL,
   kind     text COLLATE "C" NOT NULL,    -- deal_id mls escrow_no email address
   claim    text COLLATE "C" NOT NULL,    -- HMAC under the tenant's key, with the kind in it
-  deal_key text COLLATE "C" NOT NULL,
-  PRIMARY KEY (claim, deal_key)
+  deal_key text COLLATE "C" NOT NULL
 );
+CREATE INDEX ON {schema}.deal_claim (claim);
 CREATE INDEX ON {schema}.deal_claim (deal_key);
 COMMENT ON TABLE {schema}.deal_claim IS 'What each deal that is there claims. Moves with the offset of the deal''s record.';
 
