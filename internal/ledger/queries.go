@@ -236,7 +236,8 @@ DELETE FROM {schema}.readback WHERE round = 0`
 	// Primary keys.
 	sqlFind = `
 SELECT u.ord, l.state, l.owner, l.pos, l.claimed_at,
-       v.revision > u.revision OR (v.revision = u.revision AND v.eid <> u.eid)
+       v.revision > u.revision OR (v.revision = u.revision AND v.eid <> u.eid),
+       v.revision = u.revision AND v.eid = u.eid
   FROM unnest($1::uuid[], $2::bigint[], $3::text[], $4::text[], $5::bigint[])
        WITH ORDINALITY AS u(eid, step, resource, facet, revision, ord)
   LEFT JOIN LATERAL (SELECT state, owner, pos, claimed_at FROM {schema}.ledger l

@@ -52,6 +52,7 @@ type found struct {
 	pos       int64
 	claimedAt time.Time
 	guarded   bool // the facet stands at this revision or above, by another event
+	stands    bool // the facet stands at this revision by this very event: it was applied
 	gap       bool // rows of this tenant and month were dropped
 }
 
@@ -137,6 +138,8 @@ func rule(w Want, f found) Answer {
 		return Answer{Ruling: Ended, State: f.state}
 	case f.guarded:
 		return Answer{Ruling: Ended, State: Superseded}
+	case f.gap && f.stands: // its row was dropped
+		return Answer{Ruling: Ended, State: Applied}
 	case f.gap && w.Facet.Resource == "" && w.Class == ClassC:
 		return Answer{Ruling: ReadBack, State: Claimed, ClaimedAt: time.Now()}
 	case f.gap && w.Facet.Resource == "":
@@ -160,10 +163,11 @@ func (s *Store) find(ctx context.Context, tx pgx.Tx, wants []Want) ([]found, err
 			var owner *uuid.UUID
 			var pos *int64
 			var at *time.Time
-			var guarded *bool
-			_, err := pgx.ForEachRow(rows, []any{&ord, &state, &owner, &pos, &at, &guarded}, func() error {
+			var guarded, stands *bool
+			_, err := pgx.ForEachRow(rows, []any{&ord, &state, &owner, &pos, &at, &guarded, &stands}, func() error {
 				f := &finds[ord-1]
-				f.state, f.owner, f.pos, f.claimedAt, f.guarded = or(state), or(owner), or(pos), or(at), or(guarded)
+				f.state, f.owner, f.pos, f.claimedAt = or(state), or(owner), or(pos), or(at)
+				f.guarded, f.stands = or(guarded), or(stands)
 				return nil
 			})
 			return err

@@ -233,6 +233,21 @@ func TestMissingRowIsNotBelievedWhereRowsWereDropped(t *testing.T) {
 	}
 }
 
+// Rule 43: the versions are never dropped with the rows, and say what stands.
+func TestEffectThatStandsIsNotMadeAgainWhereItsRowWasDropped(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 1)
+	v := &vendor{class: ledger.ClassD}
+	w.publish(deal("lakeshore", "1", 1))
+	w.keyed(v)
+	w.atWatermark(1)
+	w.exec("INSERT INTO {schema}.ledger_gap VALUES ('lakeshore', '2026-03-01')")
+	w.exec("DELETE FROM {schema}.ledger")
+	w.publish(deal("lakeshore", "1", 1))
+	w.atWatermark(2)
+	require.Len(t, v.called(), 1)
+}
+
 // Rule 49: Postgres lost rows; the mirror in Kafka tells, and what has no row is not new.
 func TestRowsThatPostgresLostAreInDoubt(t *testing.T) {
 	t.Parallel()
