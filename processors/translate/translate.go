@@ -12,6 +12,11 @@
 // there, equal ids hold equal content, and the first of each id come in order per resource. That no old
 // event follows a new one does not hold: a crash repeats some.
 //
+// Records of a vendor that Links, envelopes for example, are no deals: they are tied to one by
+// processors/link. One that was signed and has no deal waits in the queue until a deal shares its
+// claims or a person says which; a decision is committed before its events are produced, and each is
+// told once, in order, whoever was interrupted (protocol.md 8, 9, 39).
+//
 // What it never does: call a vendor, compare a vendor's clock with another, or let one record that
 // cannot be mapped stop any but the later ones of the same key.
 package translate
