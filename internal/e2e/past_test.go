@@ -16,7 +16,7 @@ import (
 const (
 	sqlGap = `
 INSERT INTO {schema}.ledger_gap (tenant, month)
-SELECT DISTINCT t.name, date_trunc('month', l.done_at)::date
+SELECT DISTINCT t.id, date_trunc('month', l.done_at)::date
   FROM {schema}.ledger l CROSS JOIN conveyance.tenant t
  WHERE l.done_at IS NOT NULL
 ON CONFLICT DO NOTHING`
