@@ -266,7 +266,7 @@ func heldKey(ctx context.Context, g *globals, adapter, key string, do func(*ledg
 			return err
 		}
 		if len(held) == 0 {
-			return fmt.Errorf("%w: %s", ledger.ErrNotQueued, key)
+			return notQueued(ctx, pool, adapter, key)
 		}
 		for _, h := range held {
 			if err := do(q, h.Topic); err != nil {
@@ -279,7 +279,7 @@ func heldKey(ctx context.Context, g *globals, adapter, key string, do func(*ledg
 		return nil
 	})
 	if err == nil && !asked {
-		err = fmt.Errorf("%s keeps no queue: what it waits with can be released by conveyance held release, not dropped", adapter)
+		err = notQueued(ctx, pool, adapter, key)
 	}
 	return err
 }

@@ -20,17 +20,29 @@ type progress struct {
 	total int
 	begun time.Time
 
-	mu   sync.Mutex
-	done int
-	told bool
+	mu    sync.Mutex
+	done  int
+	told  bool
+	first *time.Timer // tells where nothing is done for long
 }
 
 // progress of total steps, on stderr where that is a terminal.
 func (g *globals) progress(what string, total int) *progress {
-	p := &progress{out: io.Discard, what: what, total: total, begun: time.Now()}
-	if isTerminal(g.errOut) {
-		p.out = g.errOut
+	if !isTerminal(g.errOut) {
+		return &progress{out: io.Discard, total: total}
 	}
+	return newProgress(g.errOut, what, total)
+}
+
+func newProgress(out io.Writer, what string, total int) *progress {
+	p := &progress{out: out, what: what, total: total, begun: time.Now()}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.first = time.AfterFunc(progressAfter, func() {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.tell()
+	})
 	return p
 }
 
@@ -39,12 +51,24 @@ func (p *progress) step() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.done++
+	if p.done < p.total && time.Since(p.begun) < progressAfter {
+		return
+	}
+	if p.first != nil {
+		p.first.Stop()
+	}
+	p.tell()
+}
+
+// tell is called under the lock.
+func (p *progress) tell() {
 	switch {
-	case p.done >= p.total && p.told:
-		_, _ = fmt.Fprint(p.out, "\r\x1b[K")
-	case p.done < p.total && time.Since(p.begun) >= progressAfter:
+	case p.done < p.total:
 		p.told = true
 		_, _ = fmt.Fprintf(p.out, "\r\x1b[K%s: %d of %d", p.what, p.done, p.total)
+	case p.told:
+		p.told = false
+		_, _ = fmt.Fprint(p.out, "\r\x1b[K")
 	}
 }
 

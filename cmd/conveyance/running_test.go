@@ -21,7 +21,7 @@ var shapes = []struct {
 	keys string
 	none bool // may print nothing
 }{
-	{line: "status", keys: "processes groups held accounts breakers"},
+	{line: "status", keys: "processes groups held accounts breakers drift"},
 	{line: "why lakeshore", keys: "what kind sentences held"},
 	{line: "why lakeshore/followupboss/main", keys: "what kind sentences held"},
 	{line: "why DEAL", keys: "what kind sentences held"},
@@ -72,7 +72,7 @@ func TestJSONOfEveryCommandHasTheKeysThatScriptsRelyOn(t *testing.T) {
 	b := running(t)
 	deal := b.deal(t)
 	for _, l := range lines(t, must(t, "trace", deal, "--dir", b.dir, "--json")) {
-		require.Regexp(t, `^(snapshots\.skyslope|deals|contacts)\.v1$`, l["topic"], "%v", l)
+		require.Regexp(t, `^(snapshots\.(skyslope|docusign)|deals|contacts|links)\.v1$`, l["topic"], "%v", l)
 		require.True(t, l["kind"] == "hint" || l["version"].(float64) > 0, "%v", l)
 	}
 	for _, s := range shapes {
@@ -172,6 +172,23 @@ func TestParkedDealIsFoundExplainedAndDropped(t *testing.T) {
 	await(t, "the drop", func() bool {
 		return !strings.Contains(must(t, "held", "list", "--adapter", "translate", "--dir", b.dir), guid)
 	})
+}
+
+func TestStatusThatNobodyKnowsFlowsAndAlarms(t *testing.T) {
+	t.Parallel()
+	b := running(t)
+	const guid = "00000000-0000-4000-8000-00000000d21f"
+	b.control(t, http.MethodPut, "/skyslope/sales/"+guid+"?tenant=redrock", `{"status":"Attorney Review","salePrice":1,"buyers":[]}`)
+	await(t, "the drift", func() bool {
+		return strings.Contains(must(t, "status", "--dir", b.dir), `drift of skyslope: unknown-value at /status ("Attorney Review"), `)
+	})
+	require.Contains(t, must(t, "trace", "redrock/skyslope/main/sale/"+guid, "--dir", b.dir), "UNKNOWN", "its event is on the bus")
+	code, out, errs := call(t, "status", "--fail", "--dir", b.dir, "--json")
+	require.Equal(t, exitFound, code, errs)
+	of := lines(t, out)[0]["drift"].([]any)[0].(map[string]any)
+	for _, key := range []string{"vendor", "path", "kind", "what", "count", "first", "last"} {
+		require.Contains(t, of, key)
+	}
 }
 
 func first(code int, _, _ string) int { return code }

@@ -20,10 +20,11 @@ import (
 	"conveyance/internal/tenant"
 	"conveyance/internal/verdict"
 	"conveyance/processors/fetch"
+	"conveyance/processors/translate"
 )
 
 type statusCmd struct {
-	Fail bool `help:"Exit 3 where a person is needed: parked records, refused accounts, dead groups."`
+	Fail bool `help:"Exit 3 where a person is needed: parked records, refused accounts, dead groups, vendors' new words."`
 }
 
 // Help is shown by status --help.
@@ -36,6 +37,8 @@ type statusOf struct {
 	Held      []heldStatus    `json:"held"`
 	Accounts  []accountStatus `json:"accounts"` // that a person should look at
 	Breakers  []breakerStatus `json:"breakers"` // open ones
+	// Drift is what vendors wrote in the last days that their contracts here do not know, newest first.
+	Drift []translate.Drift `json:"drift"`
 }
 
 type processStatus struct {
@@ -96,7 +99,8 @@ func (s statusOf) needsPerson() bool {
 	return slices.ContainsFunc(s.Held, func(h heldStatus) bool { return h.Kind == "parked" }) ||
 		slices.ContainsFunc(s.Accounts, func(a accountStatus) bool { return a.State != "paused" }) ||
 		slices.ContainsFunc(s.Processes, func(p processStatus) bool { return p.Remedy != "" }) ||
-		slices.ContainsFunc(s.Groups, func(g groupStatus) bool { return g.Members == 0 })
+		slices.ContainsFunc(s.Groups, func(g groupStatus) bool { return g.Members == 0 }) ||
+		driftAlarms(s.Drift)
 }
 
 func status(ctx context.Context, g *globals) (s statusOf, err error) {
@@ -118,7 +122,10 @@ func status(ctx context.Context, g *globals) (s statusOf, err error) {
 	if s.Held, err = heldStates(ctx, pool); err != nil {
 		return s, err
 	}
-	s.Accounts, err = accountStates(ctx, pool)
+	if s.Accounts, err = accountStates(ctx, pool); err != nil {
+		return s, err
+	}
+	s.Drift, err = translate.Drifts(ctx, pool, translate.Schema)
 	return s, err
 }
 
@@ -171,9 +178,11 @@ func groupStates(ctx context.Context, g *globals, pool *pgxpool.Pool, f *fleet.F
 	defer cl.Close()
 	l := lagger{g, pool, kadm.NewClient(cl)}
 	out := make([]groupStatus, len(groups))
+	p := g.progress("measuring how far the groups are behind", len(groups))
 	watch, ctx := errgroup.WithContext(ctx)
 	for i, gr := range groups {
 		watch.Go(func() (err error) {
+			defer p.step()
 			out[i], err = l.status(ctx, gr)
 			for _, p := range ps {
 				if p.Alive && (p.Name == gr.Name || p.Name == "adapter "+gr.Name) {
@@ -267,6 +276,12 @@ func seconds(s *float64) string {
 }
 
 func printStatus(g *globals, s statusOf) error {
+	err := printState(g, s)
+	printDrift(g.out, s.Drift)
+	return err
+}
+
+func printState(g *globals, s statusOf) error {
 	return table(g.out, func(w *tabwriter.Writer) {
 		_, _ = fmt.Fprintln(w, "PROCESS\tPID\tUP\tSERVES\tSTATE")
 		for _, p := range s.Processes {
