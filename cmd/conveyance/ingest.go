@@ -42,7 +42,7 @@ func (c *ingestCmd) build(ctx context.Context, rt *environs) ([]part, error) {
 	if err != nil {
 		return nil, err
 	}
-	door, err := ingest.New(ctx, ingest.Config{}, ingest.Deps{
+	door, err := ingest.New(ingest.Config{}, ingest.Deps{
 		Pool: rt.pool, Endpoints: rt.tenants, Tenants: rt.tenants, Vendors: vendors(rt.http),
 		Publish: webhooks{publisher}, Log: rt.log, Metrics: rt.metrics,
 	})
@@ -71,6 +71,6 @@ func (c *ingestCmd) build(ctx context.Context, rt *environs) ([]part, error) {
 type webhooks struct{ publisher *stream.Publisher }
 
 // Publish implements ingest.Publisher.
-func (w webhooks) Publish(ctx context.Context, key string, m *event.WebhookReceived) error {
-	return w.publisher.Publish(ctx, stream.Out{Topic: topic.Webhooks(m.Vendor), Key: []byte(key), Message: m})
+func (w webhooks) Publish(ctx context.Context, key string, m *event.WebhookReceived, done func(error)) error {
+	return w.publisher.Send(ctx, stream.Out{Topic: topic.Webhooks(m.Vendor), Key: []byte(key), Message: m}, done)
 }

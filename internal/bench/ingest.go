@@ -75,7 +75,7 @@ func (l *lab) deliver(ctx context.Context, kafka string) (ours, ceiling sample, 
 		return ours, ceiling, err
 	}
 	n := l.o.Records / 2
-	return l.best(
+	return l.inTurn(
 		func() (sample, error) { return l.door(ctx, kafka, n) },
 		func() (sample, error) {
 			l.doing("ceiling", nil, nil)
@@ -136,7 +136,7 @@ func (l *lab) door(ctx context.Context, kafka string, n int) (s sample, err erro
 	if err != nil {
 		return s, err
 	}
-	door, err := ingest.New(ctx, ingest.Config{}, ingest.Deps{
+	door, err := ingest.New(ingest.Config{}, ingest.Deps{
 		Pool: l.pool, Endpoints: oneDoor{}, Tenants: one{}, Vendors: []producers.Vendor{vendor},
 		Publish: published{publisher}, Log: l.log, Metrics: deps.Metrics,
 	})
@@ -158,8 +158,8 @@ func (l *lab) door(ctx context.Context, kafka string, n int) (s sample, err erro
 
 type published struct{ p *stream.Publisher }
 
-func (p published) Publish(ctx context.Context, key string, w *event.WebhookReceived) error {
-	return p.p.Publish(ctx, stream.Out{Topic: topic.Webhooks(w.Vendor), Key: []byte(key), Message: w})
+func (p published) Publish(ctx context.Context, key string, w *event.WebhookReceived, done func(error)) error {
+	return p.p.Send(ctx, stream.Out{Topic: topic.Webhooks(w.Vendor), Key: []byte(key), Message: w}, done)
 }
 
 // oneDoor is one account with one key.

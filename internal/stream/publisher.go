@@ -70,6 +70,20 @@ func (p *Publisher) Publish(ctx context.Context, outs ...Out) error {
 	return nil
 }
 
+// Send encodes out and hands it over without waiting for anything but, the first time, the registry;
+// ctx bounds that alone. On an error nothing was handed over. Else done is called once: with nil when
+// all in-sync replicas have the record, and with an error where its outcome is unknown or, since
+// publisherBytes were in flight already, it was not sent. done runs on the client's own goroutine and
+// must not block. Records of one key are written in the order of their calls.
+func (p *Publisher) Send(ctx context.Context, out Out, done func(error)) error {
+	r, err := p.enc.encode(ctx, nil, out)
+	if err != nil {
+		return fmt.Errorf("publishing to %s: %w", out.Topic, err)
+	}
+	p.cl.TryProduce(context.WithoutCancel(ctx), r, func(_ *kgo.Record, err error) { done(err) }) // W3
+	return nil
+}
+
 // wave is how many records may be under way together: up to the second one of a key.
 func wave(records []*kgo.Record) int {
 	seen := map[string]bool{}
@@ -101,5 +115,5 @@ func (p *Publisher) send(ctx context.Context, records []*kgo.Record) error {
 	return nil
 }
 
-// Close ends the connections. What Publish has not returned for is given up.
+// Close ends the connections. What is in flight is given up: Publish returns and done is called.
 func (p *Publisher) Close() { p.cl.Close() }

@@ -52,6 +52,8 @@ type Source struct {
 	client    client
 	envelope  *producers.Contract
 	publicURL string
+	// signatureNames are the headers that Verify looks for.
+	signatureNames []string
 }
 
 // New returns the vendor's line of the register.
@@ -60,7 +62,7 @@ func New(d producers.Deps) (producers.Vendor, error) {
 	if err != nil {
 		return producers.Vendor{}, fmt.Errorf("schema/envelope.json: %w", err)
 	}
-	s := &Source{client: client{d.HTTP}, envelope: envelope, publicURL: d.PublicURL}
+	s := &Source{client: client{d.HTTP}, envelope: envelope, publicURL: d.PublicURL, signatureNames: signatureNames()}
 	return producers.Vendor{
 		Name: Name, Webhook: s, Poller: s, Fetcher: s, Mapper: s, Checker: s, Subscriber: s,
 		Kinds: []string{KindEnvelope}, PollEvery: pollEvery, Again: again, AccountSchema: accountSchema,

@@ -30,7 +30,7 @@ var (
 // at all, or comes twice, refuses the delivery. The work depends on the body and the number of keys
 // and headers alone: nothing ends early.
 func (s *Source) Verify(h http.Header, body []byte, keys []producers.Secret) (keyID string, err error) {
-	signatures, garbled := signatures(h)
+	signatures, garbled := s.signatures(h)
 	matched := -1
 	for i := len(keys) - 1; i >= 0; i-- {
 		mine := sign(keys[i].Key, body)
@@ -52,9 +52,9 @@ func (s *Source) Verify(h http.Header, body []byte, keys []producers.Secret) (ke
 }
 
 // signatures are the values of the numbered headers, at most signaturesMax whatever was sent.
-func signatures(h http.Header) (found [][]byte, garbled bool) {
-	for n := range signaturesMax {
-		values, sent := h[signatureHeader+strconv.Itoa(n+1)]
+func (s *Source) signatures(h http.Header) (found [][]byte, garbled bool) {
+	for _, name := range s.signatureNames {
+		values, sent := h[name]
 		if !sent {
 			continue
 		}
@@ -65,6 +65,15 @@ func signatures(h http.Header) (found [][]byte, garbled bool) {
 		found = append(found, []byte(values[0]))
 	}
 	return found, garbled
+}
+
+// signatureNames are the names of all numbered headers, made once: there are a hundred to look for.
+func signatureNames() []string {
+	names := make([]string, signaturesMax)
+	for n := range names {
+		names[n] = signatureHeader + strconv.Itoa(n+1)
+	}
+	return names
 }
 
 // isSignature says whether a text is 32 bytes in base64 as an encoder writes them.

@@ -1,6 +1,7 @@
 package ingest
 
 import (
+	"context"
 	"errors"
 	"io"
 	"mime"
@@ -53,7 +54,7 @@ func (d *Door) in(w http.ResponseWriter, r *http.Request) {
 		d.reject(w, r, &in, reason, whole)
 		return
 	}
-	d.accept(w, &in)
+	d.accept(w, r, &in)
 }
 
 // plainJSON says whether the body is JSON as it stands. A compressed one may be a bomb, and nobody who
@@ -119,61 +120,60 @@ func (d *Door) unread(w http.ResponseWriter, in *delivery, err error) {
 }
 
 // accept puts a delivery on the bus and answers when it is there, or when its time is over.
-func (d *Door) accept(w http.ResponseWriter, in *delivery) {
-	left := deadline(in.vendor) - time.Since(in.began)
-	size := int64(len(in.body) + recordBytes/16) // headers are seldom more than a few KiB
-	for _, h := range in.headers {
-		size += int64(len(h.Name) + len(h.Value))
-	}
+func (d *Door) accept(w http.ResponseWriter, r *http.Request, in *delivery) {
+	f := &flight{vendor: in.vendor.Name, acked: make(chan error, 1), bytes: int64(len(in.body) + recordBytes/16)} // headers are a few KiB
+	ctx, cancel := context.WithTimeout(r.Context(), deadline(in.vendor)-time.Since(in.began))
+	defer cancel()
 	switch {
-	case left <= 0:
-		d.busy(w, in, "late")
-		return
 	case !d.records.take(1):
 		d.busy(w, in, "full")
 		return
-	case !d.bytes.take(size):
+	case !d.bytes.take(f.bytes):
 		d.records.give(1)
 		d.busy(w, in, "full")
 		return
 	}
-	f := &flight{acked: make(chan error, 1)}
+	d.flying.Add(1)
 	record := in.record(d.cfg.Now())
-	d.flying.Go(func() { d.fly(f, record, size) })
-	timer := time.NewTimer(left)
-	defer timer.Stop()
+	if err := d.publish.Publish(ctx, recordKey(record), record, func(err error) { d.land(f, err) }); err != nil {
+		d.land(f, err)
+	}
 	select {
 	case err := <-f.acked:
 		d.landed(w, in, err)
-	case <-timer.C:
+	case <-ctx.Done():
 		if !f.over.CompareAndSwap(false, true) {
 			d.landed(w, in, <-f.acked)
 			return
 		}
-		d.away(nil)
+		if r.Context().Err() == nil { // the sender waits still
+			d.away(nil)
+		}
 		d.busy(w, in, "late")
 	}
 }
 
 // flight is a record on its way to Kafka, and whether somebody was first to end the waiting for it.
 type flight struct {
-	acked chan error
-	over  atomic.Bool
+	vendor string
+	bytes  int64
+	acked  chan error
+	over   atomic.Bool
 }
 
-// fly waits for one record's outcome, however long it takes.
-func (d *Door) fly(f *flight, w *event.WebhookReceived, size int64) {
-	err := d.publish.Publish(d.life, recordKey(w), w)
+// land is called once for each flight, whoever waits for it still.
+func (d *Door) land(f *flight, err error) {
 	d.records.give(1)
-	d.bytes.give(size)
+	d.bytes.give(f.bytes)
 	if err == nil {
 		d.back()
 	}
 	if f.over.CompareAndSwap(false, true) {
 		f.acked <- err
-		return
+	} else {
+		d.metrics.landedLate(f.vendor, err)
 	}
-	d.metrics.landedLate(w.Vendor, err)
+	d.flying.Done()
 }
 
 // landed answers a delivery whose outcome came in time.

@@ -82,10 +82,12 @@ const (
 	drainTimeout = 3 * time.Second
 )
 
-// Publisher puts a delivery on its vendor's webhooks topic under a key, and returns when all in-sync
-// replicas have it. The outcome of an error is unknown. ctx ends the wait alone.
+// Publisher puts a delivery on its vendor's webhooks topic under a key. An error means that it was not
+// handed over. Else done is called once, however long it takes: with nil when all in-sync replicas have
+// it, with an error where its outcome is unknown. It never waits for Kafka, and ctx ends any other
+// waiting. done does not block.
 type Publisher interface {
-	Publish(ctx context.Context, key string, w *event.WebhookReceived) error
+	Publish(ctx context.Context, key string, w *event.WebhookReceived, done func(error)) error
 }
 
 // Config of the door. Zero values are replaced by the defaults that their comments name.
@@ -124,13 +126,11 @@ type Door struct {
 	reading, records, bytes *room
 
 	flying    sync.WaitGroup
-	life      context.Context //nolint:containedctx // of what is in flight: longer than any request's
-	stop      context.CancelFunc
 	awaySince atomic.Pointer[time.Time] // since when Kafka acknowledges nothing in time; nil = it does
 }
 
 // New returns a door, which neither listens nor writes anything yet.
-func New(ctx context.Context, cfg Config, deps Deps) (*Door, error) {
+func New(cfg Config, deps Deps) (*Door, error) {
 	if cfg.Schema == "" {
 		cfg.Schema = Schema
 	}
@@ -159,7 +159,6 @@ func New(ctx context.Context, cfg Config, deps Deps) (*Door, error) {
 	_, _ = rand.Read(random) // never fails
 	d.dummy = []byte(hex.EncodeToString(random))
 	d.keysTried.Store(keysMin)
-	d.life, d.stop = context.WithCancel(context.WithoutCancel(ctx))
 	return d, nil
 }
 
@@ -173,8 +172,8 @@ func (d *Door) Handler() http.Handler {
 
 // Run runs serve, which hands requests to Handler until ctx ends and has then finished with them, and
 // beside it keeps the accounts' traffic and alarms: a Postgres that is away costs alarms, not
-// deliveries. In the end what is still in flight gets drainTimeout; of the rest nobody waits for the
-// outcome, and the vendors' next attempts settle it.
+// deliveries. In the end what is still in flight gets drainTimeout; whoever closes the publisher then
+// gives up the rest, which the vendors' next attempts settle.
 func (d *Door) Run(ctx context.Context, serve func(context.Context) error) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -185,10 +184,15 @@ func (d *Door) Run(ctx context.Context, serve func(context.Context) error) error
 	}()
 	err := serve(ctx)
 	cancel()
-	timer := time.AfterFunc(drainTimeout, d.stop)
-	d.flying.Wait()
-	timer.Stop()
-	d.stop()
+	landed := make(chan struct{})
+	go func() {
+		d.flying.Wait()
+		close(landed)
+	}()
+	select {
+	case <-landed:
+	case <-time.After(drainTimeout):
+	}
 	<-watched
 	d.watch.last(ctx)
 	return err

@@ -123,23 +123,21 @@ type bus struct {
 	gate    chan struct{} // nil = open
 }
 
-func (b *bus) Publish(ctx context.Context, key string, w *event.WebhookReceived) error {
+func (b *bus) Publish(_ context.Context, key string, w *event.WebhookReceived, done func(error)) error {
 	b.mu.Lock()
 	gate, err := b.gate, b.err
 	b.mu.Unlock()
-	if gate != nil {
-		select {
-		case <-gate:
-		case <-ctx.Done():
-			return ctx.Err()
+	go func() {
+		if gate != nil {
+			<-gate
 		}
-	}
-	if err != nil {
-		return err
-	}
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.records, b.keys = append(b.records, w), append(b.keys, key)
+		if err == nil {
+			b.mu.Lock()
+			b.records, b.keys = append(b.records, w), append(b.keys, key)
+			b.mu.Unlock()
+		}
+		done(err)
+	}()
 	return nil
 }
 
@@ -170,13 +168,10 @@ func build(t testing.TB, endpoints book, change ...func(*Config, *Deps)) *house 
 	for _, c := range change {
 		c(&cfg, &deps)
 	}
-	d, err := New(t.Context(), cfg, deps)
+	d, err := New(cfg, deps)
 	require.NoError(t, err)
 	h.Door = d
-	t.Cleanup(func() {
-		d.stop()
-		d.flying.Wait()
-	})
+	t.Cleanup(d.flying.Wait)
 	return h
 }
 

@@ -3,7 +3,6 @@ package ingest
 import (
 	"crypto/sha256"
 	"encoding/hex"
-	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -113,12 +112,16 @@ const keptBytesMax = recordBytes / 2
 // kept are the headers that verifications read: signatures, digests, and what is signed beside the
 // body. Credentials, cookies and what proxies add are not among them.
 func kept(h http.Header) []event.Header {
+	var names []string
+	for name := range h {
+		if signs(name) {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
 	var all []event.Header
 	left := keptBytesMax
-	for _, name := range slices.Sorted(maps.Keys(h)) {
-		if !signs(name) {
-			continue
-		}
+	for _, name := range names {
 		for _, v := range h[name] {
 			v = strings.ToValidUTF8(v, string(utf8.RuneError))
 			if left -= len(name) + len(v); left < 0 {
@@ -130,10 +133,10 @@ func kept(h http.Header) []event.Header {
 	return all
 }
 
+// signs knows a header by a word of its name, as net/http writes names.
 func signs(name string) bool {
-	name = strings.ToLower(name)
-	for _, part := range [...]string{"signature", "digest", "timestamp", "webhook"} {
-		if strings.Contains(name, part) {
+	for _, word := range [...]string{"Signature", "Digest", "Timestamp", "Webhook"} {
+		if strings.Contains(name, word) {
 			return true
 		}
 	}
