@@ -120,6 +120,7 @@ func (translateCmd) Help() string { return "Example: conveyance translate --list
 
 // Run runs the stage until ctx ends.
 func (c *translateCmd) Run(ctx context.Context, g *globals) error {
+	defer translate.CollectRarely()()
 	return runStage(ctx, g, c.stageFlags, "translate", []string{translate.Schema}, func(ctx context.Context, rt *environs) ([]part, error) {
 		all := vendors(rt.http)
 		var topics []string

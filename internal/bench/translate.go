@@ -46,8 +46,10 @@ func snapshot(i int) *event.VendorSnapshot {
 
 // translateBench turns snapshots into events. The ceiling does the same from bytes to bytes: it
 // decodes a snapshot, maps its JSON, compares it with the one before, which it has in a map, encodes
-// the events between them and produces them, without any of what makes them safe to rely on.
+// the events between them and produces them, without any of what makes them safe to rely on. Both run
+// in a process that collects its garbage as the command's does.
 func translateBench(ctx context.Context, l *lab) (ours, ceiling sample, err error) {
+	defer translate.CollectRarely()()
 	n := l.o.Records / 2
 	in := topic.Snapshots("skyslope")
 	if err := l.fill(ctx, in, n, func(i int) (string, event.Message) {
