@@ -12,7 +12,7 @@ import (
 type benchCmd struct {
 	Names   []string `arg:"" optional:"" help:"Which; default: all."`
 	Records int      `help:"Records per benchmark." default:"100000"`
-	Rounds  int      `help:"Rounds of each side, in turn; the best of each counts." default:"3"`
+	Rounds  int      `help:"Rounds of each side, in turn; that of the median ratio counts." default:"5"`
 }
 
 // Help is shown by bench --help.

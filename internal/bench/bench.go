@@ -73,7 +73,7 @@ const limitDefault = 5 * time.Minute
 type Options struct {
 	Names   []string      // empty = all
 	Records int           // per benchmark
-	Rounds  int           // each side is run so often, in turn; the best of each counts
+	Rounds  int           // each side is run so often, in turn; the round of the median ratio counts
 	Limit   time.Duration // for one benchmark; 0 = limitDefault
 	Dir     string        // scratch; a folder in the system's temporary folder where empty
 	Report  func(Result) error

@@ -25,7 +25,7 @@ func effects100(ctx context.Context, l *lab) (ours, ceiling sample, err error) {
 	if err := l.fillDeals(ctx, n); err != nil {
 		return ours, ceiling, err
 	}
-	return l.best(
+	return l.inTurn(
 		func() (sample, error) { return l.effects(ctx, n, latency) },
 		func() (sample, error) { return sample{value: concurrency / latency.Seconds()}, nil },
 	)
@@ -38,7 +38,7 @@ func effects0(ctx context.Context, l *lab) (ours, ceiling sample, err error) {
 	if err := l.fillDeals(ctx, n); err != nil {
 		return ours, ceiling, err
 	}
-	return l.best(
+	return l.inTurn(
 		func() (sample, error) { return l.effects(ctx, n, 0) },
 		func() (sample, error) {
 			return l.bare(ctx, topic.Deals, n, func(ctx context.Context, records []*kgo.Record) error {

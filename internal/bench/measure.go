@@ -1,9 +1,11 @@
 package bench
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -21,32 +23,30 @@ import (
 // microseconds per record, and the 99th percentile of an answer in milliseconds where there are answers.
 type sample struct{ value, cpu, p99 float64 }
 
-// best runs both sides in turn and returns the best of each.
-func (l *lab) best(ours, ceiling func() (sample, error)) (o, c sample, err error) {
+// inTurn runs both sides in turn and returns the round whose ratio is the median: a pair met the same
+// load of the machine, and other pairs another. The best of each side would favour the one that is done
+// sooner, which more easily meets a quiet moment. Processor time is the least of each side.
+func (l *lab) inTurn(ours, ceiling func() (sample, error)) (o, c sample, err error) {
+	type round struct{ ours, ceiling sample }
+	var rounds []round
 	for range max(1, l.o.Rounds) {
-		s, err := ceiling()
-		if err != nil {
+		var r round
+		if r.ceiling, err = ceiling(); err != nil {
 			return o, c, fmt.Errorf("ceiling: %w", err)
 		}
-		l.keep(&c, s)
-		if s, err = ours(); err != nil {
+		if r.ours, err = ours(); err != nil {
 			return o, c, fmt.Errorf("ours: %w", err)
 		}
-		l.keep(&o, s)
+		rounds = append(rounds, r)
 	}
-	return o, c, nil
-}
-
-func (l *lab) keep(best *sample, s sample) {
-	if best.value == 0 || (s.value < best.value) == l.b.less {
-		best.value = s.value
+	slices.SortFunc(rounds, func(a, b round) int {
+		return cmp.Compare(a.ours.value*b.ceiling.value, b.ours.value*a.ceiling.value)
+	})
+	m := rounds[len(rounds)/2]
+	for _, r := range rounds {
+		m.ours.cpu, m.ceiling.cpu = min(m.ours.cpu, r.ours.cpu), min(m.ceiling.cpu, r.ceiling.cpu)
 	}
-	if best.cpu == 0 || s.cpu < best.cpu {
-		best.cpu = s.cpu
-	}
-	if best.p99 == 0 || s.p99 < best.p99 {
-		best.p99 = s.p99
-	}
+	return m.ours, m.ceiling, nil
 }
 
 // engine runs an engine made by build until n records are written, and returns the rate from the

@@ -76,7 +76,7 @@ func project(ctx context.Context, l *lab) (ours, ceiling sample, err error) {
 	if err := l.fillDeals(ctx, n); err != nil {
 		return ours, ceiling, err
 	}
-	return l.best(
+	return l.inTurn(
 		func() (sample, error) { return l.projectOurs(ctx, n) },
 		func() (sample, error) { return l.projectBare(ctx, n) },
 	)

@@ -28,7 +28,7 @@ func restart(ctx context.Context, l *lab) (ours, ceiling sample, err error) {
 	if err := l.fillDeals(ctx, min(l.o.Records, keys)); err != nil {
 		return ours, ceiling, err
 	}
-	return l.best(
+	return l.inTurn(
 		func() (sample, error) { return l.restart(ctx) },
 		func() (sample, error) { return sample{value: milliseconds(restartLimit)}, nil },
 	)

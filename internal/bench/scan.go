@@ -29,7 +29,7 @@ func scan(ctx context.Context, l *lab) (ours, ceiling sample, err error) {
 	if err != nil {
 		return ours, ceiling, err
 	}
-	return l.best(
+	return l.inTurn(
 		func() (sample, error) {
 			return l.engine(ctx, topic.Deals, n, func(cfg stream.Config, c *counter) (*stream.Engine, error) {
 				return stream.NewBatch(cfg, l.deps(), counted{nothing{}, c})

@@ -63,7 +63,7 @@ func translateBench(ctx context.Context, l *lab) (ours, ceiling sample, err erro
 			return ours, ceiling, err
 		}
 	}
-	return l.best(
+	return l.inTurn(
 		func() (sample, error) { return l.translateOurs(ctx, in, n) },
 		func() (sample, error) { return l.translateBare(ctx, in, n) },
 	)
