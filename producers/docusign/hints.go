@@ -43,9 +43,12 @@ func (s *Source) Hints(body []byte) (producers.Delivery, error) {
 
 // fact is what a summary says, nil where it must be read instead.
 func fact(record event.Resource, r, summary producers.Record) *event.VendorSnapshot {
-	made := r.Time("generatedDateTime")
 	e := readEnvelope(summary)
-	if made == nil || !e.whole || e.gone || e.ID != record.ID {
+	if !e.whole || e.gone || e.ID != record.ID {
+		return nil
+	}
+	made := r.Time("generatedDateTime")
+	if made == nil {
 		return nil
 	}
 	snap := snapshot(record, e, summary.Value, time.Time{}, *made)

@@ -15,20 +15,22 @@ import (
 	"conveyance/producers"
 )
 
-// verify says why a delivery is none, or nothing where it is one. The work is the same whatever the
-// token: an unknown one has as many keys as a known one, and they sign nothing.
+// verify says why a delivery is none, or nothing where it is one.
 func (d *Door) verify(r *http.Request, in *delivery) (reason string) {
 	now := d.cfg.Now()
 	endpoint, known := d.endpoints.Endpoint(r.Context(), in.vendor.Name, r.PathValue("token"))
-	keys, live := d.keys(endpoint.Keys, now)
+	keys := live(endpoint.Keys, now)
 	id, err := in.vendor.Webhook.Verify(r.Header, in.body, keys)
+	if !known || err != nil {
+		d.evenOut(r, in, len(keys))
+	}
 	switch {
 	case !known:
 		return "unknown token"
-	case err != nil || id == "":
+	case err != nil:
 		d.watch.refused(accountOf(endpoint.Account), now)
 		switch {
-		case live == 0:
+		case len(keys) == 0:
 			return "no live key"
 		case len(in.headers) == 0:
 			return "unsigned"
@@ -43,23 +45,29 @@ func (d *Door) verify(r *http.Request, in *delivery) (reason string) {
 	return ""
 }
 
-// keys are the live ones, filled up to the most that any account was seen with.
-func (d *Door) keys(all []tenant.WebhookKey, now time.Time) (keys []tenant.WebhookKey, live int) {
-	most := int(d.keysTried.Load())
-	keys = make([]tenant.WebhookKey, 0, max(most, len(all)))
+func live(all []tenant.WebhookKey, now time.Time) []tenant.WebhookKey {
+	keys := make([]tenant.WebhookKey, 0, len(all))
 	for _, k := range all {
 		if k.Live(now) {
 			keys = append(keys, k)
 		}
 	}
-	live = len(keys)
-	if live > most {
-		d.keysTried.Store(int32(live)) //nolint:gosec // G115: a few keys; of two that race the next one wins
+	return keys
+}
+
+// evenOut makes every refusal the same work: what was tried with some keys, or with none since the
+// token is nobody's, is tried with further ones that sign nothing, up to the most that any account was
+// seen with.
+func (d *Door) evenOut(r *http.Request, in *delivery, tried int) {
+	most := int(d.keysTried.Load())
+	if tried > most {
+		d.keysTried.Store(int32(tried)) //nolint:gosec // G115: a few keys; of two that race the next one wins
 	}
-	for len(keys) < most {
-		keys = append(keys, tenant.WebhookKey{Key: d.dummy})
+	var rest []tenant.WebhookKey
+	for range most - tried {
+		rest = append(rest, tenant.WebhookKey{Key: d.dummy})
 	}
-	return keys, live
+	_, _ = in.vendor.Webhook.Verify(r.Header, in.body, rest) // whatever it says
 }
 
 // idBytesMax of a delivery's id: it becomes a key and a header of the record.
