@@ -387,6 +387,7 @@ func TestWhoBeginsToWaitWhileClaimsAreWrittenLooksAgain(t *testing.T) {
 	e := envelope("e")
 	tx, err := b.pool.Begin(t.Context())
 	require.NoError(t, err)
+	defer func() { _ = tx.Rollback(t.Context()) }() // or the pool would wait for it where the test fails
 	claims := link.Claims([]byte("key of lakeshore"), []producers.Claim{id("1")}, nil)
 	require.NoError(t, b.linker.Write(t.Context(), tx, link.Changes{
 		Deals: []link.Deal{{Key: resource("1").Key(), Tenant: "lakeshore", Claims: claims}},
