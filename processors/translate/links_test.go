@@ -183,6 +183,26 @@ func TestACrashBetweenDecisionAndProduceDecidesTheSame(t *testing.T) {
 	require.Equal(t, []string{"linked e to 1 by MLS_OR_ESCROW #1", "mira signed e of 1"}, b.told())
 }
 
+// Two owners decide at once, each by what it saw: both are told what the first wrote.
+func TestADecisionIsWrittenOnceWhoeverDecides(t *testing.T) {
+	t.Parallel()
+	b := newBureau(t)
+	r := link.Record{
+		Resource: envelope("e").Key(), Tenant: "lakeshore",
+		Claims: link.Claims([]byte("key of lakeshore"), []producers.Claim{id("1")}, nil),
+	}
+	decide := func() link.Links {
+		all, err := b.linker.Decide(t.Context(), []link.Record{r})
+		require.NoError(t, err)
+		return all[r.Resource]
+	}
+	b.feed(of(resource("1"), 1, claiming("a", id("1"))))
+	first := decide()
+	require.Equal(t, resource("1").Key(), first.Decisions[0].Deal)
+	b.feed(of(resource("1"), 2, claiming("a", id("9"))), of(resource("2"), 3, claiming("b", id("1"))))
+	require.Equal(t, first, decide())
+}
+
 func TestSetUndoAndSetAgainTakeBackAndTellAnew(t *testing.T) {
 	t.Parallel()
 	b := newBureau(t)
