@@ -35,6 +35,21 @@ type Delivery struct {
 	Account   string // the vendor's external account id
 	Resources []event.Resource
 	Fact      *event.VendorSnapshot // the whole record, where the body holds it
+	// Partial is the record but for what a Completer knows, without a digest, where the body holds that
+	// and Fact is nil. It is no fact until it is completed.
+	Partial *event.VendorSnapshot
+}
+
+// Completer fills what a webhook's record lacks from what was held of the record before, so that
+// nothing is read that is known. It is pure.
+type Completer interface {
+	// Keep returns what later webhooks of the record lack and s holds, a few KiB at most; nil where that
+	// is nothing. It is used until the next read: a delivery after which it may be another has neither
+	// Fact nor Partial.
+	Keep(s event.VendorSnapshot) []byte
+	// Complete returns a Delivery's Partial whole, with its digest: the same as that of a read that
+	// finds the same. False where kept does not do, so that the record must be read.
+	Complete(partial event.VendorSnapshot, kept []byte) (event.VendorSnapshot, bool)
 }
 
 // Cursor is where a poller stands, in the poller's own JSON. Nil is the beginning.
@@ -125,6 +140,8 @@ type Vendor struct {
 	Poller  Poller
 	Fetcher Fetcher
 	Mapper  Mapper
+	// Completer fills webhooks' records. Nil where they are whole, or are read.
+	Completer Completer
 	// Kinds are the kinds of resources that Map understands.
 	Kinds []string
 	// PollEvery is how often an account is polled; also the reconciliation interval.

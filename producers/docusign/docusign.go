@@ -1,14 +1,16 @@
 // Package docusign is DocuSign's eSignature as a source: the envelopes of one account. DocuSign sends
 // signed webhooks (Connect) for what happens to an envelope; where they hold the record it is the fact
 // at once, else it is read, and every quarter of an hour the list of what changed is walked for what no
-// webhook told. A fact has one part: the envelope with its recipients, custom fields and, where it did
-// not come with a webhook, the names of its documents.
+// webhook told. A fact has one part, the envelope with its recipients, custom fields and the names of
+// its documents, or two, where a webhook brought the envelope and the names were known.
 //
 // Webhooks come without the documents' names unless the setting include_documents asks for them,
-// since DocuSign sends those with the documents themselves, many megabytes each: until somebody has
-// signed, that makes no difference; from then on an envelope is read. DocuSign wants no envelope read more often than every quarter of an hour
-// (producers.Vendor.Again). It writes nothing to envelopes; at the account it writes the Connect
-// configuration that makes DocuSign send its webhooks to us, when a person asks for it.
+// since DocuSign sends those with the documents themselves, many megabytes each. Until somebody has
+// signed, that makes no difference; the first signature has the envelope read, and from then on
+// webhooks are completed with the names that were read (Keep, Complete), until a delivery may have
+// changed them. DocuSign wants no envelope read more often than every quarter of an hour
+// (producers.Vendor.Again). The package writes nothing to envelopes; at the account it writes the
+// Connect configuration that makes DocuSign send its webhooks to us, when a person asks for it.
 //
 // Unknown of DocuSign, and built for both answers: whether an attempt keeps the time at which a
 // delivery was made (if not, an attempt looks like a new delivery, which costs nothing but a look), in
@@ -64,7 +66,7 @@ func New(d producers.Deps) (producers.Vendor, error) {
 	}
 	s := &Source{client: client{d.HTTP}, envelope: envelope, publicURL: d.PublicURL, signatureNames: signatureNames()}
 	return producers.Vendor{
-		Name: Name, Webhook: s, Poller: s, Fetcher: s, Mapper: s, Checker: s, Subscriber: s,
+		Name: Name, Webhook: s, Poller: s, Fetcher: s, Mapper: s, Completer: s, Checker: s, Subscriber: s,
 		Kinds: []string{KindEnvelope}, PollEvery: pollEvery, Again: again, AccountSchema: accountSchema,
 		OAuth: &tenant.OAuth{ //nolint:gosec // G101: paths, no credential
 			BaseURL: accountServer, AuthorizePath: "/oauth/auth", TokenPath: "/oauth/token",

@@ -27,6 +27,7 @@ type envelope struct {
 	// with each signature, and so neither does the time of that.
 	version int64
 	changed time.Time // of the status: what lists go by
+	partial bool      // all that we rely on is there but, maybe, the documents
 	whole   bool      // nothing that we rely on was left out
 	gone    bool      // deleted or purged
 }
@@ -66,7 +67,10 @@ const (
 )
 
 // readEnvelope takes what is there; whether it is as it must be is the contract's business.
-func readEnvelope(r producers.Record) envelope {
+func readEnvelope(r producers.Record) envelope { return readEnvelopeWith(r, producers.Record{}) }
+
+// readEnvelopeWith takes the documents from another answer where the envelope does not name them.
+func readEnvelopeWith(r, documents producers.Record) envelope {
 	e := envelope{
 		ID:     strings.ToLower(r.Text("envelopeId")),
 		Status: strings.ToLower(r.Text("status")),
@@ -86,8 +90,11 @@ func readEnvelope(r producers.Record) envelope {
 		}
 	}
 	signed := slices.ContainsFunc(e.Signers, signer.signed)
+	if namesDocuments(r) {
+		documents = r
+	}
 	if signed {
-		e.Documents = readDocuments(r)
+		e.Documents = readDocuments(documents)
 	}
 	slices.SortStableFunc(e.Signers, func(a, b signer) int {
 		return strings.Compare(a.Kind+"\x00"+a.ID, b.Kind+"\x00"+b.ID)
@@ -99,8 +106,8 @@ func readEnvelope(r producers.Record) envelope {
 	} else {
 		e.changed = time.UnixMilli(e.version).UTC()
 	}
-	e.whole = e.Status != "" && recipients.Exists() && custom.Exists() && e.version > 0 &&
-		(!signed || r.Get("envelopeDocuments").Kind() == vendorjson.Array)
+	e.partial = e.Status != "" && recipients.Exists() && custom.Exists() && e.version > 0
+	e.whole = e.partial && (!signed || namesDocuments(documents))
 	e.gone = e.Status == "deleted" || strings.HasSuffix(r.Text("purgeState"), "_purged")
 	return e
 }
@@ -130,10 +137,22 @@ func (s signer) signed() bool {
 	return s.SignedAt > 0 && (s.Status == "completed" || s.Status == "signed")
 }
 
+// namesDocuments says whether an answer has the list of documents. Nobody signs an envelope without
+// one: an empty list is how a list is written that was not asked for.
+func namesDocuments(r producers.Record) bool {
+	for range r.Many(listDocuments) {
+		return true
+	}
+	return false
+}
+
+// listDocuments is where an envelope, and the answer about its documents alone, name them.
+const listDocuments = "envelopeDocuments"
+
 // readDocuments are those that people sign, in their order.
 func readDocuments(r producers.Record) []document {
 	var out []document
-	for d := range r.Many("envelopeDocuments") {
+	for d := range r.Many(listDocuments) {
 		one := document{d.Text("documentId"), d.Text("name"), strings.ToLower(d.Text("type"))}
 		if one.ID != "" && one.ID != idCertificate && one.Type != typeCertificate {
 			out = append(out, one)
@@ -184,11 +203,11 @@ const bytesKey = "PDFBytes"
 // lean is a body without the documents themselves: the bus keeps what was signed, not the paper.
 func lean(body vendorjson.Value) []byte {
 	heavy := false
-	for _, d := range body.Get("envelopeDocuments").Members() {
+	for _, d := range body.Get(listDocuments).Members() {
 		heavy = heavy || d.Get(bytesKey).Kind() != vendorjson.Null
 	}
 	if e, ok := body.Any().(map[string]any); ok && heavy {
-		documents, _ := e["envelopeDocuments"].([]any)
+		documents, _ := e[listDocuments].([]any)
 		for _, d := range documents {
 			if d, ok := d.(map[string]any); ok {
 				delete(d, bytesKey)

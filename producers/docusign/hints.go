@@ -14,7 +14,8 @@ import (
 
 // Hints implements producers.Webhook. The envelope is named by its id alone: the address in the body
 // is never used. It is the fact itself where the body holds a summary of that envelope with all that
-// we rely on; a deletion is believed only when it is read. A delivery about anything else than an
+// we rely on, and the fact but for the documents where that is all it lacks and the event is none that
+// changes them; a deletion is believed only when it is read. A delivery about anything else than an
 // envelope (a template) names no record.
 func (s *Source) Hints(body []byte) (producers.Delivery, error) {
 	top, err := vendorjson.Parse(body)
@@ -37,22 +38,26 @@ func (s *Source) Hints(body []byte) (producers.Delivery, error) {
 	}
 	record := event.Resource{Vendor: Name, Kind: KindEnvelope, ID: id}
 	d.Resources = []event.Resource{record}
-	d.Fact = fact(record, r, data.One("envelopeSummary"))
+	d.Fact, d.Partial = told(record, r, data.One("envelopeSummary"))
 	return d, nil
 }
 
-// fact is what a summary says, nil where it must be read instead.
-func fact(record event.Resource, r, summary producers.Record) *event.VendorSnapshot {
+// told is what a summary says: both nil where it must be read instead.
+func told(record event.Resource, r, summary producers.Record) (fact, partial *event.VendorSnapshot) {
 	e := readEnvelope(summary)
-	if !e.whole || e.gone || e.ID != record.ID {
-		return nil
-	}
 	made := r.Time("generatedDateTime")
-	if made == nil {
-		return nil
+	if !e.partial || e.gone || e.ID != record.ID || made == nil {
+		return nil, nil
 	}
 	snap := snapshot(record, e, summary.Value, time.Time{}, *made)
-	return &snap
+	switch {
+	case e.whole:
+		return &snap, nil
+	case keepsDocuments(r.Text("event")) && e.Status != statusCorrecting:
+		snap.Digest = ""
+		return nil, &snap
+	}
+	return nil, nil
 }
 
 // deliveryID is a digest of what should not change between attempts, since DocuSign sends no id: when

@@ -10,13 +10,13 @@ import (
 	"conveyance/producers"
 )
 
-// partEnvelope is the one part of a snapshot: the envelope as its GET answers it, or as a webhook's
-// summary or a list holds it.
+// partEnvelope is a snapshot's main part: the envelope as its GET answers it, or as a webhook's summary
+// or a list holds it. Where a summary was completed, partDocuments stands beside it.
 const partEnvelope = "envelope"
 
 // Map implements producers.Mapper: pure, and the same for equal parts. An envelope that breaks its
 // contract (schema/envelope.json) is a *producers.ContractError with the path that broke. There is one
-// signature per document and signer who has signed; a status that nobody knows is a drift.
+// signature per document and person who has signed; a status that nobody knows is a drift.
 func (s *Source) Map(snap event.VendorSnapshot) (producers.Facts, error) {
 	if snap.Gone {
 		return producers.Facts{}, nil
@@ -24,24 +24,42 @@ func (s *Source) Map(snap event.VendorSnapshot) (producers.Facts, error) {
 	if snap.Cipher != nil {
 		return producers.Facts{}, &producers.ContractError{Path: "/", Why: "is encrypted"}
 	}
-	record, drift, err := s.envelope.Read(part(snap))
+	body, _ := part(snap, partEnvelope)
+	record, drift, err := s.envelope.Read(body.Body)
 	if err != nil {
 		return producers.Facts{}, err
 	}
 	defer record.Free()
-	e := readEnvelope(record)
+	documents, err := otherDocuments(snap)
+	if err != nil {
+		return producers.Facts{}, err
+	}
+	e := readEnvelopeWith(record, documents)
 	drift = append(drift, unknownWords(e)...)
 	slices.SortStableFunc(drift, func(a, b producers.Drift) int { return strings.Compare(a.Path, b.Path) })
 	return producers.Facts{Signatures: e.signatures(), Claims: e.claims(), Drift: slices.Compact(drift)}, nil
 }
 
-func part(snap event.VendorSnapshot) []byte {
+func part(snap event.VendorSnapshot, name string) (event.Part, bool) {
 	for _, p := range snap.Parts {
-		if p.Name == partEnvelope {
-			return p.Body
+		if p.Name == name {
+			return p, true
 		}
 	}
-	return nil
+	return event.Part{}, false
+}
+
+// otherDocuments is the answer about the documents that stands beside a webhook's envelope.
+func otherDocuments(snap event.VendorSnapshot) (producers.Record, error) {
+	p, ok := part(snap, partDocuments)
+	if !ok {
+		return producers.Record{}, nil
+	}
+	r, err := object(p.Body)
+	if err != nil {
+		return r, &producers.ContractError{Path: "/" + listDocuments, Why: "stand in a part that is no JSON"}
+	}
+	return r, nil
 }
 
 // unknownWords are the words of closed lists that we do not know.
@@ -61,19 +79,29 @@ func unknownWords(e envelope) []producers.Drift {
 	return drift
 }
 
-// signatures are by signer and document. The last one of a completed envelope completes it.
+// signatures are by person and document: who is asked to sign twice signs a document once, the first
+// time. The last signature of a completed envelope completes it, though it be a person's second.
 func (e envelope) signatures() []producers.Signature {
-	var out []producers.Signature
-	last := -1
-	for i, s := range e.Signers {
-		if s.signed() && (last < 0 || s.SignedAt >= e.Signers[last].SignedAt) {
-			last = i
-		}
-	}
-	for i, s := range e.Signers {
+	var people []signer
+	last := -1 // the person who signed last
+	latest := int64(0)
+	for _, s := range e.Signers {
 		if !s.signed() {
 			continue
 		}
+		i := slices.IndexFunc(people, s.same)
+		if i < 0 {
+			i, people = len(people), append(people, s)
+		}
+		if s.SignedAt >= latest {
+			last, latest = i, s.SignedAt
+		}
+		if s.SignedAt < people[i].SignedAt {
+			people[i] = s
+		}
+	}
+	var out []producers.Signature
+	for i, s := range people {
 		for _, d := range e.Documents {
 			out = append(out, producers.Signature{
 				DocumentID: d.ID, DocumentName: d.Name, EnvelopeID: e.ID,
@@ -83,6 +111,15 @@ func (e envelope) signatures() []producers.Signature {
 		}
 	}
 	return out
+}
+
+// same says whether two signers are one person: by e-mail, as the bus knows people, and without one by
+// the user that both are.
+func (s signer) same(other signer) bool {
+	if s.Email != "" || other.Email != "" {
+		return s.Email == other.Email
+	}
+	return guid(s.UserID) != "" && s.UserID == other.UserID
 }
 
 func (s signer) contact() event.Contact {

@@ -36,5 +36,6 @@ func (s settings) included() []string {
 	return []string{"recipients", "custom_fields"}
 }
 
-// partDocuments in a webhook are the documents' names with all their bytes.
+// partDocuments in a webhook are the documents' names with all their bytes; in a snapshot they are the
+// names alone, as an earlier read of the envelope had them.
 const partDocuments = "documents"

@@ -142,6 +142,11 @@ func FuzzHints(f *testing.F) {
 			require.Equal(t, d.Resources[0], d.Fact.Resource)
 			checkMap(t, v, d.Fact.Parts[0].Body)
 		}
+		if d.Partial != nil {
+			require.Nil(t, d.Fact)
+			require.Equal(t, d.Resources[0], d.Partial.Resource)
+			checkMap(t, v, d.Partial.Parts[0].Body)
+		}
 	})
 }
 

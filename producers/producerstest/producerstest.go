@@ -26,6 +26,10 @@ import (
 
 var update = flag.Bool("update", false, "write golden files anew")
 
+// KeptBytesMax is how much a vendor's folder may keep of a record of testdata: what fetch keeps of one
+// is bounded, and these are small.
+const KeptBytesMax = 4 << 10
+
 // Leaf is what a vendor's test hands to the suite.
 type Leaf struct {
 	Vendor producers.Vendor
@@ -89,6 +93,11 @@ func mapper(t *testing.T, leaf Leaf) {
 				file, got = "error.txt", err.Error()+"\n"
 			}
 			golden(t, filepath.Join(dir, file), got)
+			if c := leaf.Vendor.Completer; c != nil {
+				kept := c.Keep(snap)
+				require.LessOrEqual(t, len(kept), KeptBytesMax)
+				require.Equal(t, kept, c.Keep(snap))
+			}
 			require.Equal(t, before, text(t, snap), "Map changed its input")
 			synctest.Test(t, func(t *testing.T) { // here it is the year 2000
 				again, err2 := leaf.Vendor.Mapper.Map(snap)

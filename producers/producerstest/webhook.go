@@ -96,6 +96,17 @@ func hints(t *testing.T, leaf Leaf, name string, body []byte) {
 		_, err := leaf.Vendor.Mapper.Map(*d.Fact)
 		require.NoError(t, err, "what came with a webhook maps")
 	}
+	if d.Partial != nil {
+		require.Nil(t, d.Fact)
+		require.NotNil(t, leaf.Vendor.Completer, "who fills it?")
+		require.Contains(t, d.Resources, d.Partial.Resource)
+		require.Positive(t, d.Partial.Version)
+		require.NotEmpty(t, d.Partial.Parts)
+		require.Empty(t, d.Partial.Digest, "what is not whole has no digest")
+		require.False(t, d.Partial.Gone, "a deletion is believed only when it is read")
+		_, ok := leaf.Vendor.Completer.Complete(*d.Partial, nil)
+		require.False(t, ok, "nothing completes nothing")
+	}
 }
 
 // keys of a test: each has its id as a part.
