@@ -10,6 +10,7 @@ import (
 	"conveyance/internal/observe"
 	"conveyance/internal/tenant"
 	"conveyance/internal/vendorhttp"
+	"conveyance/producers/ingest"
 )
 
 func TestOpenBreakersOfAProcessAreSeen(t *testing.T) {
@@ -50,7 +51,7 @@ func TestAccountsThatAPersonShouldLookAtAreNamedWithTheRemedy(t *testing.T) {
 		{tenant.Tenant{}, a, time.Now(), "", ""},
 		{tenant.Tenant{}, a, time.Time{}, "", ""},
 	} {
-		s, found := accountState(c.tenant, c.account, c.polled)
+		s, found := accountState(c.tenant, c.account, c.polled, silentAfter)
 		require.Equal(t, c.state != "", found)
 		require.Equal(t, c.state, s.State)
 		require.Contains(t, s.Remedy, c.remedy)
@@ -58,4 +59,15 @@ func TestAccountsThatAPersonShouldLookAtAreNamedWithTheRemedy(t *testing.T) {
 			require.Equal(t, at, s.Since)
 		}
 	}
+}
+
+func TestAlarmsOfTheDoorSayWhatAPersonDoes(t *testing.T) {
+	t.Parallel()
+	at := time.Now().Add(-time.Hour)
+	silent := alarmState(ingest.Alarm{Tenant: "lakeshore", Vendor: "docusign", Account: "main", Kind: ingest.KindSilent, Since: at, Detail: "12 were due"})
+	require.Equal(t, accountStatus{
+		"lakeshore/docusign/main", "silent", "12 were due", at,
+		"conveyance tenant check lakeshore asks the vendor whether it still sends them", "",
+	}, silent)
+	require.Equal(t, rotated, alarmState(ingest.Alarm{Kind: ingest.KindRotated}).Remedy)
 }

@@ -66,18 +66,6 @@ type heldStatus struct {
 	NextTry *time.Time    `json:"next_try"`
 }
 
-// silentAfter is how long nothing may be heard of an account's changes: some polls of every vendor.
-const silentAfter = 10 * time.Minute
-
-type accountStatus struct {
-	Account string    `json:"account"`
-	State   string    `json:"state"` // reconnect, refused, paused or silent
-	Cause   string    `json:"cause"`
-	Since   time.Time `json:"since"`
-	Remedy  string    `json:"remedy"`
-	Link    string    `json:"link,omitempty"` // where a person connects it again
-}
-
 // Run prints the picture.
 func (c *statusCmd) Run(ctx context.Context, g *globals) error {
 	s, err := status(ctx, g)
@@ -221,50 +209,6 @@ func heldStates(ctx context.Context, pool *pgxpool.Pool) ([]heldStatus, error) {
 		out = append(out, h)
 	}
 	return out, err
-}
-
-func accountStates(ctx context.Context, pool *pgxpool.Pool) ([]accountStatus, error) {
-	store, err := tenant.Open(ctx, pool, tenant.Schema, nil)
-	if err != nil {
-		return nil, err
-	}
-	defer store.Close()
-	all, err := store.Tenants(ctx)
-	if err != nil {
-		return nil, err
-	}
-	polled, err := fetch.NewDesk(pool, fetch.Schema, store, time.Now).Polled(ctx)
-	if err != nil {
-		return nil, err
-	}
-	out := []accountStatus{}
-	for _, t := range all {
-		for _, a := range t.Accounts {
-			if st, ok := accountState(t, a, polled[a.Key()]); ok {
-				out = append(out, st)
-			}
-		}
-	}
-	return out, nil
-}
-
-// accountState is what a person should know of an account; false where there is nothing. A zero polled
-// is an account that has no list of changes, or whose history is still being read.
-func accountState(t tenant.Tenant, a tenant.Account, polled time.Time) (accountStatus, bool) {
-	key, h := a.Key(), a.Health
-	switch {
-	case h.Reconnect() != "":
-		return accountStatus{key, "reconnect", "the vendor wants a person's consent", h.Since, "connect it again: " + h.Reconnect(), h.Reconnect()}, true
-	case h.Refused:
-		return accountStatus{key, "refused", h.Cause, h.Since, "mend the credential and run conveyance tenant apply; it is tried by itself too", ""}, true
-	case t.Paused:
-		return accountStatus{key, "paused", "brokerage paused by hand", t.PausedAt, "conveyance tenant resume " + t.ID, ""}, true
-	case a.Paused:
-		return accountStatus{key, "paused", "paused by hand", a.PausedAt, "conveyance tenant resume " + key, ""}, true
-	case !polled.IsZero() && time.Since(polled) > silentAfter:
-		return accountStatus{key, "silent", "no list of its changes was read to the end", polled, "see whether fetch runs, and conveyance why " + key, ""}, true
-	}
-	return accountStatus{}, false
 }
 
 // seconds is a time for people; empty where there is none.

@@ -15,6 +15,7 @@ import (
 	"conveyance/internal/ledger"
 	"conveyance/internal/tenant"
 	"conveyance/processors/fetch"
+	"conveyance/producers/ingest"
 )
 
 type whyCmd struct {
@@ -74,6 +75,9 @@ func whyTenant(ctx context.Context, pool *pgxpool.Pool, store *tenant.Store, t t
 			w.add("%s", s)
 		}
 	}
+	if err = w.whyWebhooks(ctx, pool, t.ID, "", ""); err != nil {
+		return w, err
+	}
 	if w.Held, err = heldLines(ctx, pool, ledger.Filter{Tenant: t.ID}); err != nil {
 		return w, err
 	}
@@ -91,6 +95,9 @@ func whyAccount(ctx context.Context, pool *pgxpool.Pool, t tenant.Tenant, a tena
 	if s := accountSentence(t, a); s != "" {
 		w.add("%s", s)
 	}
+	if err = w.whyWebhooks(ctx, pool, t.ID, a.Vendor, a.Name); err != nil {
+		return w, err
+	}
 	held, err := heldLines(ctx, pool, ledger.Filter{Tenant: t.ID})
 	for _, h := range held {
 		if string(h.Scope) == "account:"+a.Key() {
@@ -100,6 +107,16 @@ func whyAccount(ctx context.Context, pool *pgxpool.Pool, t tenant.Tenant, a tena
 	w.tell()
 	w.orNothing("%s works: its last calls were answered, and nothing waits for it.", a.Key())
 	return w, err
+}
+
+// whyWebhooks tells the door's alarms about a tenant's accounts, or one.
+func (w *whyOf) whyWebhooks(ctx context.Context, pool *pgxpool.Pool, tenantID, vendor, account string) error {
+	alarms, err := ingest.NewDesk(pool, ingest.Schema).Alarms(ctx, tenantID, vendor, account)
+	for _, a := range alarms {
+		st := alarmState(a)
+		w.add("Webhooks of %s: %s for %s: %s; %s.", st.Account, st.State, ago(st.Since), st.Cause, st.Remedy)
+	}
+	return err
 }
 
 func accountSentence(t tenant.Tenant, a tenant.Account) string {
