@@ -351,6 +351,7 @@ func isDigit(c byte) bool { return '0' <= c && c <= '9' }
 func (p *parser) text(out *string) error {
 	p.pos++
 	start, ascii := p.pos, true
+	p.pos += plain(p.s[p.pos:])
 	for ; p.pos < len(p.s); p.pos++ {
 		switch c := p.s[p.pos]; {
 		case c == '"':
@@ -367,6 +368,22 @@ func (p *parser) text(out *string) error {
 		}
 	}
 	return errEnd
+}
+
+// plain is how many of the first bytes of s are neither a quote, a backslash, a control character nor
+// outside of ASCII, counted in eights: of each byte's four tests, only the highest bit is kept.
+func plain(s string) (n int) {
+	const ones, high = 0x0101010101010101, 0x8080808080808080
+	for ; len(s) >= 8; s = s[8:] {
+		w := uint64(s[0]) | uint64(s[1])<<8 | uint64(s[2])<<16 | uint64(s[3])<<24 |
+			uint64(s[4])<<32 | uint64(s[5])<<40 | uint64(s[6])<<48 | uint64(s[7])<<56
+		quote, slash := w^(ones*'"'), w^(ones*'\\')
+		if (w|(w-ones*' ')|(quote-ones)|(slash-ones))&high != 0 {
+			return n // where a byte borrows from the next, too early is early enough
+		}
+		n += 8
+	}
+	return n
 }
 
 // valid puts U+FFFD in the place of each byte that is no UTF-8.

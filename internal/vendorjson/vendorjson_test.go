@@ -39,6 +39,18 @@ func TestQuirksOfVendorsAreRead(t *testing.T) {
 	}
 }
 
+func TestEveryByteOfATextIsLookedAtWhereverItStands(t *testing.T) {
+	t.Parallel()
+	for special, want := range map[string]string{`\"`: `"`, `\\`: `\`, "\x01": "", "é": "é", "\xff": "\uFFFD", " ": " ", "~": "~", "!": "!", "[": "[", "]": "]", "#": "#"} {
+		for before := range 20 {
+			a, b := strings.Repeat("a", before), strings.Repeat("~ ", 10)
+			v, err := vendorjson.Parse([]byte(`{"k":"` + a + special + b + `"}`))
+			require.NoError(t, err)
+			require.Equal(t, a+want+b, v.Get("k").Text())
+		}
+	}
+}
+
 func TestBrokenJSONIsAnErrorWithoutItsData(t *testing.T) {
 	t.Parallel()
 	deep := strings.Repeat("[", 1<<20)
