@@ -87,11 +87,11 @@ func TestRecordWithItsWebhookIsTheFactWhileAHintWaitsForTheRule(t *testing.T) {
 	b.hint(t, r)
 	b.run(t)
 	b.hint(t, r)
-	in, err := b.begin(t.Context(), []event.VendorSnapshot{state{version: 2, body: "b"}.snapshot(r)}, "test")
+	in, err := b.begin(t.Context(), []event.VendorSnapshot{state{version: 2, body: "b"}.snapshot(r)}, nil, "test")
 	require.NoError(t, err)
 	require.Len(t, in.begun, 1)
 	require.NoError(t, b.publish.Publish(t.Context(), out(in.begun[0])))
-	require.NoError(t, b.store.finish(t.Context(), b.store.pool, in.begun))
+	require.NoError(t, b.Fetch.finish(t.Context(), b.store.pool, in.begun))
 	require.EqualValues(t, 2, b.why(t, r).Version)
 	require.Equal(t, StateWaiting, b.why(t, r).State)
 }

@@ -28,8 +28,13 @@ type incoming struct {
 //
 //	fetch open or left unfinished · gone · version not higher    a hint
 //	same version and digest as what is held, nothing open        nothing: it is held already
+//	seen, and a hint since                                       a hint
 //	else                                                         started like a fetch
-func (f *Fetch) begin(ctx context.Context, facts []event.VendorSnapshot, by string) (incoming, error) {
+//
+// seen are the counts of hints of those that were completed from their rows.
+func (f *Fetch) begin(
+	ctx context.Context, facts []event.VendorSnapshot, seen counts, by string,
+) (incoming, error) {
 	var in incoming
 	best := map[string]*event.VendorSnapshot{}
 	var keys []string
@@ -56,7 +61,7 @@ func (f *Fetch) begin(ctx context.Context, facts []event.VendorSnapshot, by stri
 	if len(keys) == 0 {
 		return in, nil
 	}
-	outcomes, err := f.store.begin(ctx, keys, best)
+	outcomes, err := f.store.begin(ctx, keys, best, seen)
 	if err != nil {
 		return in, err
 	}
@@ -102,10 +107,16 @@ type begun struct {
 }
 
 func (s store) begin(
-	ctx context.Context, keys []string, facts map[string]*event.VendorSnapshot,
+	ctx context.Context, keys []string, facts map[string]*event.VendorSnapshot, seen counts,
 ) (map[string]begun, error) {
 	c := columnsOf(len(keys))
-	for _, key := range keys {
+	hints := make([]int64, len(keys))
+	for i, key := range keys {
+		if n, completed := seen[key]; completed {
+			hints[i] = n
+		} else {
+			hints[i] = -1
+		}
 		c.add(facts[key].Resource)
 		c.numbers = append(c.numbers, facts[key].Version)
 		c.texts = append(c.texts, facts[key].Digest)
@@ -118,7 +129,7 @@ func (s store) begin(
 		if err != nil {
 			return err
 		}
-		rows, err := tx.Query(ctx, postgres.In(s.schema, sqlStartFacts), c.keys, c.numbers, c.texts)
+		rows, err := tx.Query(ctx, postgres.In(s.schema, sqlStartFacts), c.keys, c.numbers, c.texts, hints)
 		if err != nil {
 			return err
 		}
@@ -138,16 +149,18 @@ func (s store) begin(
 
 // finish records what was published, in the caller's transaction. A record whose row another fetch
 // has started since is left to that fetch (protocol.md 20).
-func (s store) finish(ctx context.Context, db execer, snaps []*event.VendorSnapshot) error {
+func (f *Fetch) finish(ctx context.Context, db execer, snaps []*event.VendorSnapshot) error {
 	if len(snaps) == 0 {
 		return nil
 	}
 	keys, digests, readAt := make([]string, len(snaps)), make([]string, len(snaps)), make([]time.Time, len(snaps))
-	tokens, versions := make([]int64, len(snaps)), make([]int64, len(snaps))
+	tokens, versions, kept := make([]int64, len(snaps)), make([]int64, len(snaps)), make([][]byte, len(snaps))
 	for i, n := range snaps {
+		kept[i] = f.keep(n)
 		keys[i], tokens[i], versions[i], digests[i], readAt[i] = n.Resource.Key(), n.Token, n.Version, n.Digest, n.ReadAt
 	}
-	if _, err := db.Exec(ctx, postgres.In(s.schema, sqlFinishFacts), keys, tokens, versions, digests, readAt); err != nil {
+	_, err := db.Exec(ctx, postgres.In(f.store.schema, sqlFinishFacts), keys, tokens, versions, digests, readAt, kept)
+	if err != nil {
 		return fmt.Errorf("recording %d records: %w", len(snaps), postgres.Classify(err))
 	}
 	return nil

@@ -15,13 +15,13 @@ import (
 )
 
 // Intake returns the handler of the webhooks topics, of all vendors. In the transaction that moves the
-// offset, the records that deliveries name become dirty; a record that came whole is published, where
-// it may be taken as the fact.
+// offset, the records that deliveries name become dirty; a record that came whole, or that what is kept
+// of it completes, is published, where it may be taken as the fact.
 func (f *Fetch) Intake() stream.BatchHandler { return &intake{f} }
 
 type intake struct{ f *Fetch }
 
-// delivered is a record that came whole, and with which delivery.
+// delivered is a record that came with a webhook, and with which delivery.
 type delivered struct {
 	record int
 	fact   event.VendorSnapshot
@@ -29,7 +29,7 @@ type delivered struct {
 
 func (in *intake) Handle(ctx context.Context, b *stream.Batch) error {
 	var hints []hint
-	var facts []delivered
+	var facts, partials []delivered
 	for i, r := range b.Records() {
 		w, ok := r.Message.(*event.WebhookReceived)
 		if !ok {
@@ -42,20 +42,28 @@ func (in *intake) Handle(ctx context.Context, b *stream.Batch) error {
 			continue
 		}
 		hints = append(hints, hintsOf(w, d)...)
-		if d.Fact != nil {
+		switch {
+		case d.Fact != nil:
 			facts = append(facts, delivered{i, owned(w, d.Fact)})
+		case d.Partial != nil:
+			partials = append(partials, delivered{i, owned(w, d.Partial)})
 		}
 	}
-	begun, more, err := in.begin(ctx, facts)
+	completed, seen, lacking, err := in.f.fill(ctx, partials, hints)
 	if err != nil {
 		return err
 	}
-	hints = append(hints, more...)
+	facts = append(facts, completed...)
+	begun, more, err := in.begin(ctx, facts, seen)
+	if err != nil {
+		return err
+	}
+	hints = append(append(hints, lacking...), more...)
 	for _, s := range begun {
 		b.Emit(recordOf(s, facts), hinted(out(s), "webhook", s.ReadAt))
 	}
 	b.Commit(func(ctx context.Context, tx pgx.Tx) error {
-		if err := in.f.store.finish(ctx, tx, begun); err != nil {
+		if err := in.f.finish(ctx, tx, begun); err != nil {
 			return err
 		}
 		return in.f.store.mark(ctx, tx, hints, in.f.cfg.Now())
@@ -91,12 +99,16 @@ func (in *intake) read(ctx context.Context, w *event.WebhookReceived) (producers
 	return d, nil
 }
 
-// hintsOf are the records that a delivery names, but for the one whose body it holds. A delivery's
+// hintsOf are the records that a delivery names, but for the one that it holds, whole or not. A delivery's
 // folder knows neither tenant nor account: those are the path's.
 func hintsOf(w *event.WebhookReceived, d producers.Delivery) []hint {
+	held := d.Fact
+	if held == nil {
+		held = d.Partial
+	}
 	hints := make([]hint, 0, len(d.Resources))
 	for _, r := range d.Resources {
-		if d.Fact != nil && r.Kind == d.Fact.Resource.Kind && r.ID == d.Fact.Resource.ID {
+		if held != nil && r.Kind == held.Resource.Kind && r.ID == held.Resource.ID {
 			continue
 		}
 		r.Tenant, r.Vendor, r.Account = w.Tenant, w.Vendor, w.Account
@@ -115,7 +127,9 @@ func owned(w *event.WebhookReceived, s *event.VendorSnapshot) event.VendorSnapsh
 	return own
 }
 
-func (in *intake) begin(ctx context.Context, facts []delivered) ([]*event.VendorSnapshot, []hint, error) {
+func (in *intake) begin(
+	ctx context.Context, facts []delivered, seen counts,
+) ([]*event.VendorSnapshot, []hint, error) {
 	if len(facts) == 0 {
 		return nil, nil, nil
 	}
@@ -123,7 +137,7 @@ func (in *intake) begin(ctx context.Context, facts []delivered) ([]*event.Vendor
 	for i := range facts {
 		snaps[i] = facts[i].fact
 	}
-	got, err := in.f.begin(ctx, snaps, "webhook")
+	got, err := in.f.begin(ctx, snaps, seen, "webhook")
 	if err != nil {
 		return nil, nil, err
 	}

@@ -89,7 +89,7 @@ func (m *machine) arrive(t *rapid.T) {
 		return
 	}
 	n := 1 + even(t, len(m.bodies), "bodies")
-	in, err := m.b.begin(m.ctx(), m.bodies[:n], "test")
+	in, err := m.b.begin(m.ctx(), m.bodies[:n], nil, "test")
 	require.NoError(t, err)
 	m.begun = append(m.begun, in)
 	if rapid.Bool().Draw(t, "delivered") { // else it comes again
@@ -119,7 +119,7 @@ func (m *machine) land(t *rapid.T) {
 		return
 	}
 	require.NoError(t, postgres.Tx(m.ctx(), m.b.store.pool, func(tx pgx.Tx) error {
-		return errors.Join(m.b.store.finish(m.ctx(), tx, in.begun), m.b.store.mark(m.ctx(), tx, in.hints, m.b.clock.now()))
+		return errors.Join(m.b.Fetch.finish(m.ctx(), tx, in.begun), m.b.store.mark(m.ctx(), tx, in.hints, m.b.clock.now()))
 	}))
 }
 

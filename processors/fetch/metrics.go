@@ -27,7 +27,7 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 	}
 	m := &metrics{
 		fetches:   counter("fetch_total", "Records read, by what came of it.", "vendor", "outcome"),
-		facts:     counter("fetch_facts_total", "Records that came whole with a webhook or in a list.", "vendor", "outcome"),
+		facts:     counter("fetch_facts_total", "Records that came with a webhook or in a list, by what came of them.", "vendor", "outcome"),
 		unchanged: counter("fetch_unchanged_total", "Records read that were as they were held.", "vendor"),
 		olds:      counter("fetch_stale_total", "Answers older than what was known.", "vendor"),
 		dirty:     gauge("fetch_dirty", "Records that wait to be read.", "vendor", "lane"),
@@ -55,6 +55,11 @@ func (m *metrics) came(vendor string, in incoming) {
 	m.facts.WithLabelValues(vendor, outcomeEmitted).Add(float64(len(in.begun)))
 	m.facts.WithLabelValues(vendor, outcomeUnchanged).Add(float64(in.unchanged))
 	m.facts.WithLabelValues(vendor, "hint").Add(float64(len(in.hints)))
+}
+
+// lacked counts records that came with webhooks, not whole, and could not be completed.
+func (m *metrics) lacked(vendor string, n int) {
+	m.facts.WithLabelValues(vendor, "lacking").Add(float64(n))
 }
 
 func (m *metrics) polled(vendor, outcome string) { m.polls.WithLabelValues(vendor, outcome).Inc() }

@@ -34,14 +34,22 @@ SELECT key, tenant, vendor, account, kind, id
  ORDER BY key
     ON CONFLICT (key) DO NOTHING`
 
+	// By primary key. Reads only: a row in which something waits to be read may be other than what is
+	// kept of it.
+	sqlKept = `
+SELECT key, hints, kept FROM {schema}.resource
+ WHERE key = ANY ($1::text[]) AND kept IS NOT NULL AND dirty_since IS NULL`
+
 	// By primary key. protocol.md 18b: a record that came by itself starts like a fetch only where no
-	// fetch is open or unfinished, it is not gone, and its version is higher. Repeating it starts
-	// nothing, since the row is open: what came becomes a hint. A row with token 0 was not started;
-	// same says that it brings nothing new.
+	// fetch is open or unfinished, it is not gone, and its version is higher; one that was completed
+	// ($4 is not -1) besides only where no hint has come since it was. Repeating it starts nothing, since
+	// the row is open: what came becomes a hint. A row with token 0 was not started; same says that it
+	// brings nothing new.
 	sqlStartFacts = `
 WITH seen AS MATERIALIZED (
-  SELECT r.key, r.started, r.done, r.gone, r.version, r.digest, f.version AS new_version, f.digest AS new_digest
-    FROM unnest($1::text[], $2::bigint[], $3::text[]) AS f (key, version, digest)
+  SELECT r.key, r.started, r.done, r.gone, r.version, r.digest, f.version AS new_version, f.digest AS new_digest,
+         f.hints IN (-1, r.hints) AS unhinted
+    FROM unnest($1::text[], $2::bigint[], $3::text[], $4::bigint[]) AS f (key, version, digest, hints)
     JOIN {schema}.resource r USING (key)
    ORDER BY r.key
      FOR UPDATE OF r
@@ -53,6 +61,7 @@ WITH seen AS MATERIALIZED (
      AND seen.started = seen.done
      AND NOT seen.gone
      AND seen.new_version > seen.version
+     AND seen.unhinted
   RETURNING r.key, r.started
 )
 SELECT seen.key, COALESCE(begun.started, 0) AS token,
@@ -63,15 +72,15 @@ SELECT seen.key, COALESCE(begun.started, 0) AS token,
 	// By primary key. protocol.md 20: only where no fetch started since; repeating it writes the same.
 	sqlFinishFacts = `
 WITH mine AS MATERIALIZED (
-  SELECT r.key, f.version, f.digest, f.read_at
-    FROM unnest($1::text[], $2::bigint[], $3::bigint[], $4::text[], $5::timestamptz[])
-         AS f (key, token, version, digest, read_at)
+  SELECT r.key, f.version, f.digest, f.read_at, f.kept
+    FROM unnest($1::text[], $2::bigint[], $3::bigint[], $4::text[], $5::timestamptz[], $6::bytea[])
+         AS f (key, token, version, digest, read_at, kept)
     JOIN {schema}.resource r ON r.key = f.key AND r.started = f.token
    ORDER BY r.key
      FOR UPDATE OF r
 )
 UPDATE {schema}.resource r
-   SET done = r.started, version = mine.version, digest = mine.digest, read_at = mine.read_at
+   SET done = r.started, version = mine.version, digest = mine.digest, read_at = mine.read_at, kept = mine.kept
   FROM mine
  WHERE r.key = mine.key`
 
@@ -132,6 +141,7 @@ UPDATE {schema}.resource
        digest      = CASE WHEN $3 THEN $5 ELSE digest END,
        gone        = CASE WHEN $3 THEN $6 ELSE gone END,
        read_at     = CASE WHEN $3 THEN $7 ELSE read_at END,
+       kept        = CASE WHEN $3 THEN $20::bytea ELSE kept END,
        done        = CASE WHEN $8 THEN started ELSE done END,
        dirty_since = CASE WHEN NOT $9 THEN dirty_since WHEN hints = $10 THEN NULL ELSE $11::timestamptz END,
        not_before  = CASE WHEN NOT $9 THEN $12::timestamptz WHEN hints = $10 THEN NULL ELSE $13::timestamptz END,

@@ -96,13 +96,13 @@ func TestRecordThatCameByItselfIsTheFactOnlyWhereNothingNewerMayBeKnown(t *testi
 			t.Parallel()
 			b := newBench(t)
 			c.before(t, b)
-			in, err := b.begin(t.Context(), c.facts, "test")
+			in, err := b.begin(t.Context(), c.facts, nil, "test")
 			require.NoError(t, err)
 			require.Equal(t, c.taken, len(in.begun) == 1)
 			require.Len(t, in.hints, c.hints)
 			if c.taken {
 				require.Positive(t, in.begun[0].Token)
-				again, err := b.begin(t.Context(), c.facts, "test") // its taker died
+				again, err := b.begin(t.Context(), c.facts, nil, "test") // its taker died
 				require.NoError(t, err)
 				require.Empty(t, again.begun)
 				require.Len(t, again.hints, len(c.facts))
@@ -175,13 +175,13 @@ func TestRecordThatCameByItselfLeavesRowToTheFetchThatStartedSince(t *testing.T)
 	t.Parallel()
 	b := newBench(t)
 	r := sale("1")
-	in, err := b.begin(t.Context(), []event.VendorSnapshot{state{version: 1, body: "a"}.snapshot(r)}, "test")
+	in, err := b.begin(t.Context(), []event.VendorSnapshot{state{version: 1, body: "a"}.snapshot(r)}, nil, "test")
 	require.NoError(t, err)
 	b.vendor.set(r, state{version: 2, body: "b"})
 	b.hint(t, r)
 	j := b.takeOne(t)
 	require.True(t, j.unfinished)
-	require.NoError(t, b.store.finish(t.Context(), b.store.pool, in.begun))
+	require.NoError(t, b.Fetch.finish(t.Context(), b.store.pool, in.begun))
 	require.Zero(t, b.why(t, r).Version)
 	require.Equal(t, outcomeEmitted, b.finish(t, j, b.call(t, j)))
 }
@@ -392,7 +392,7 @@ func TestVerdictsOfTheVendorBecomeTheRowsFate(t *testing.T) {
 			} else {
 				require.Nil(t, w.NextTry)
 			}
-			in, err := b.begin(t.Context(), []event.VendorSnapshot{state{version: 9, body: "z"}.snapshot(r)}, "test")
+			in, err := b.begin(t.Context(), []event.VendorSnapshot{state{version: 9, body: "z"}.snapshot(r)}, nil, "test")
 			require.NoError(t, err)
 			require.Len(t, in.begun, 1, "a fetch that failed at the vendor is finished")
 		})

@@ -65,7 +65,7 @@ func (s *sink) flush(ctx context.Context) error {
 }
 
 func (s *sink) pass(ctx context.Context) error {
-	in, err := s.f.begin(ctx, s.facts, "poll")
+	in, err := s.f.begin(ctx, s.facts, nil, "poll")
 	if err != nil {
 		return err
 	}
@@ -78,7 +78,7 @@ func (s *sink) pass(ctx context.Context) error {
 	}
 	now := s.f.cfg.Now()
 	err = postgres.Tx(ctx, s.f.store.pool, func(tx pgx.Tx) error {
-		if err := s.f.store.finish(ctx, tx, in.begun); err != nil {
+		if err := s.f.finish(ctx, tx, in.begun); err != nil {
 			return err
 		}
 		return s.f.store.mark(ctx, tx, hints, now)

@@ -104,6 +104,7 @@ func (s store) take(
 // settlement is what a fetch came to.
 type settlement struct {
 	snapshot *event.VendorSnapshot // what is held from now on; nil = what was held before
+	kept     []byte                // what is kept of it
 	finished bool                  // nothing of this or an earlier fetch is left unfinished
 	clear    bool                  // the duty is done, unless a hint came since the token
 	next     time.Time             // when the duty goes on; zero = parked
@@ -153,7 +154,7 @@ func (s store) settle(ctx context.Context, j job, end settlement, now time.Time)
 	defer cancel()
 	tag, err := s.pool.Exec(ctx, postgres.In(s.schema, sqlSettle), j.resource.Key(), j.token,
 		end.snapshot != nil, snap.Version, snap.Digest, snap.Gone, snap.ReadAt, end.finished,
-		end.clear, j.hints, j.taken, next, more, end.attempts, end.asked, end.cause, clip(end.detail), free, moreCause)
+		end.clear, j.hints, j.taken, next, more, end.attempts, end.asked, end.cause, clip(end.detail), free, moreCause, end.kept)
 	if err != nil {
 		return false, fmt.Errorf("recording fetch %d of %s: %w", j.token, j.resource.Key(), postgres.Classify(err))
 	}

@@ -105,7 +105,7 @@ func (f *Fetch) pass(ctx context.Context, j job, snap *event.VendorSnapshot) end
 		lost.finished = lost.outcome == outcomePark && !j.unfinished
 		return lost
 	}
-	end.snapshot, end.finished = snap, true
+	end.snapshot, end.kept, end.finished = snap, f.keep(snap), true
 	return end
 }
 
