@@ -11,7 +11,7 @@ import (
 )
 
 // FuzzDecode: whatever the bytes, Decode answers with a message or with poison, and what it takes
-// the oracle takes alike, and both write it alike.
+// the oracle takes alike, and both write it alike; what it refuses the oracle refuses, or it is named why.
 func FuzzDecode(f *testing.F) {
 	c, g := newCodec(f), newGenerator(f, 31)
 	oracles := map[event.Type]*twmb.Schema{}
@@ -28,6 +28,7 @@ func FuzzDecode(f *testing.F) {
 		id, err := c.source.id(t.Context(), "", e.text)
 		require.NoError(t, err)
 		value := append(appendFrame(nil, id), body...)
+		_ = whyStricter(t, c, oracles[typ], typ, value)
 		if !agree(t, c, oracles[typ], typ, value) {
 			_, err := c.Decode(t.Context(), value)
 			require.ErrorIs(t, err, ErrPoison)
