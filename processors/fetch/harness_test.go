@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -94,6 +95,7 @@ func accepted(log []event.VendorSnapshot, r event.Resource) *event.VendorSnapsho
 type state struct {
 	version int64
 	body    string
+	rest    string // what webhooks leave out
 	gone    bool
 }
 
@@ -102,6 +104,9 @@ func (s state) snapshot(r event.Resource) event.VendorSnapshot {
 		return event.VendorSnapshot{Resource: r, Gone: true, Version: s.version}
 	}
 	parts := []event.Part{{Name: "record", Status: 200, Body: []byte(s.body)}}
+	if s.rest != "" {
+		parts = append(parts, event.Part{Name: "rest", Status: 200, Body: []byte(s.rest)})
+	}
 	return event.VendorSnapshot{Resource: r, Version: s.version, Parts: parts, Digest: producers.Digest(parts)}
 }
 
@@ -152,6 +157,30 @@ func (v *vendor) Poll(
 	return v.poll(ctx, a, since, yield)
 }
 
+// partial is the record as a webhook holds it.
+func (s state) partial(r event.Resource) event.VendorSnapshot {
+	p := state{version: s.version, body: s.body}.snapshot(r)
+	p.Digest = ""
+	return p
+}
+
+// completer keeps the part that webhooks leave out.
+type completer struct{}
+
+func (completer) Keep(s event.VendorSnapshot) []byte {
+	if len(s.Parts) < 2 {
+		return nil
+	}
+	return s.Parts[1].Body
+}
+
+func (completer) Complete(p event.VendorSnapshot, kept []byte) (event.VendorSnapshot, bool) {
+	if strings.HasPrefix(string(kept), "unfit") {
+		return event.VendorSnapshot{}, false
+	}
+	return state{version: p.Version, body: string(p.Parts[0].Body), rest: string(kept)}.snapshot(p.Resource), true
+}
+
 // webhook reads deliveries of the tests: their body is a body of JSON.
 type webhook struct{ producers.Webhook }
 
@@ -161,6 +190,7 @@ type delivery struct {
 	Version int64    `json:"version,omitempty"` // with a record: the first id's
 	Record  string   `json:"record,omitempty"`
 	Gone    bool     `json:"gone,omitempty"`
+	Partial string   `json:"partial,omitempty"` // a record that is not whole
 }
 
 func (webhook) Hints(body []byte) (producers.Delivery, error) {
@@ -175,6 +205,10 @@ func (webhook) Hints(body []byte) (producers.Delivery, error) {
 	if d.Record != "" || d.Gone {
 		s := state{version: d.Version, body: d.Record, gone: d.Gone}.snapshot(out.Resources[0])
 		out.Fact = &s
+	}
+	if d.Partial != "" {
+		s := state{version: d.Version, body: d.Partial}.partial(out.Resources[0])
+		out.Partial = &s
 	}
 	return out, nil
 }
@@ -248,7 +282,7 @@ func newBench(t testing.TB, change ...func(*Config)) *bench {
 	b.Fetch, err = New(cfg, Deps{
 		Pool: pool, Publish: b.log, Tenants: b.tenants, Log: testkit.Log(t), Metrics: b.metrics,
 		Vendors: []producers.Vendor{{
-			Name: "acme", Webhook: webhook{}, Fetcher: b.vendor, Poller: b.vendor, PollEvery: time.Minute,
+			Name: "acme", Webhook: webhook{}, Fetcher: b.vendor, Poller: b.vendor, Completer: completer{}, PollEvery: time.Minute,
 		}},
 	})
 	require.NoError(t, err)
@@ -338,6 +372,7 @@ func (b *bench) requireHeld(t testing.TB, r event.Resource) {
 	require.Equal(t, want.gone, got.Gone)
 	if !want.gone {
 		require.Equal(t, want.version, got.Version)
-		require.Equal(t, want.body, string(got.Parts[0].Body))
+		require.Equal(t, want.snapshot(r).Parts, got.Parts)
+		require.Equal(t, want.snapshot(r).Digest, got.Digest, "as a read gives it")
 	}
 }

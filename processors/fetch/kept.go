@@ -76,8 +76,9 @@ func (f *Fetch) fill(
 		r := p.fact.Resource
 		c, kept := f.vendors[r.Vendor].Completer, held[keys[i]]
 		if c != nil && kept != nil && !dirty[r] {
-			if fact, ok := c.Complete(p.fact, kept); ok {
-				whole = append(whole, delivered{p.record, fact})
+			if filled, ok := c.Complete(p.fact, kept); ok {
+				p.fact.Parts, p.fact.Digest = filled.Parts, filled.Digest // the rest is the delivery's
+				whole = append(whole, p)
 				continue
 			}
 		}

@@ -30,6 +30,8 @@ type machine struct {
 
 	hints  int                    // on their way
 	bodies []event.VendorSnapshot // on their way, as they were when they were read
+	parts  []event.VendorSnapshot // bodies of webhooks on their way, which leave out the rest
+	filled map[int64]bool         // tokens of those that were completed
 	jobs   []*inFlight
 	begun  []incoming             // published or not, not recorded yet
 	adrift []event.VendorSnapshot // their producer gave up on them; the broker has them, now or later
@@ -55,18 +57,27 @@ func even(t *rapid.T, n int, label string) int {
 	return bits % n
 }
 
-// change is followed by a hint, at some time: that is what webhooks and polls are for.
+// change is followed by a hint, at some time: that is what webhooks and polls are for. One that leaves
+// the rest as it was may be followed by the record without its rest instead.
 func (m *machine) change(t *rapid.T) {
 	if even(t, 3, "new version") == 0 {
 		m.clock++
 	}
-	s := state{version: m.clock, body: string(rune('a' + even(t, 2, "body")))}
+	s := state{version: m.clock, body: string(rune('a' + even(t, 2, "body"))), rest: m.state.rest}
+	if even(t, 4, "corrected") == 0 {
+		s.rest = string(rune('x' + even(t, 2, "rest")))
+	}
 	if even(t, 8, "deleted") == 0 {
 		s = state{gone: true}
 	}
+	told := !s.gone && !m.state.gone && s.rest == m.state.rest && rapid.Bool().Draw(t, "told")
 	m.state = s
 	m.b.vendor.set(m.r, s)
-	m.hints++
+	if told {
+		m.parts = append(m.parts, s.partial(m.r))
+	} else {
+		m.hints++
+	}
 }
 
 // body is sent along by a webhook or read by a poll now, and comes later.
@@ -97,7 +108,38 @@ func (m *machine) arrive(t *rapid.T) {
 	}
 }
 
-// record publishes and records what was started, or dies before either. What dies comes again.
+// fill lets bodies come that leave out the rest, and starts those that may be completed and taken.
+func (m *machine) fill(t *rapid.T) {
+	if len(m.parts) == 0 {
+		return
+	}
+	n := 1 + even(t, len(m.parts), "parts")
+	came := make([]delivered, n)
+	for i := range came {
+		came[i].fact = m.parts[i]
+	}
+	whole, seen, lacking, err := m.b.fill(m.ctx(), came, nil)
+	require.NoError(t, err)
+	if rapid.Bool().Draw(t, "hint between") {
+		m.hint(t)
+	}
+	facts := make([]event.VendorSnapshot, len(whole))
+	for i, w := range whole {
+		facts[i] = w.fact
+	}
+	in, err := m.b.begin(m.ctx(), facts, seen, "test")
+	require.NoError(t, err)
+	for _, s := range in.begun {
+		m.filled[s.Token] = true
+	}
+	in.hints = append(in.hints, lacking...)
+	m.begun = append(m.begun, in)
+	if rapid.Bool().Draw(t, "delivered") { // else it comes again
+		m.parts = m.parts[n:]
+	}
+}
+
+// land publishes and records what was started, or dies before either. What dies comes again.
 func (m *machine) land(t *rapid.T) {
 	if len(m.begun) == 0 {
 		return
@@ -113,7 +155,11 @@ func (m *machine) land(t *rapid.T) {
 	}
 	if dies != "" {
 		for _, s := range in.begun {
-			m.bodies = append(m.bodies, *s)
+			if m.filled[s.Token] {
+				m.parts = append(m.parts, state{version: s.Version, body: string(s.Parts[0].Body)}.partial(m.r))
+			} else {
+				m.bodies = append(m.bodies, *s)
+			}
 		}
 		m.hints += len(in.hints)
 		return
@@ -198,8 +244,9 @@ func (m *machine) quiesce(t *rapid.T) {
 		m.hint(t)
 	}
 	m.readAll(t)
-	for len(m.bodies)+len(m.begun)+m.hints > 0 {
+	for len(m.bodies)+len(m.parts)+len(m.begun)+m.hints > 0 {
 		m.arrive(t)
+		m.fill(t)
 		m.land(t)
 		m.hint(t)
 	}
@@ -249,7 +296,7 @@ func (m *machine) check(t *rapid.T) {
 	require.NotNil(t, got, "it was never emitted")
 	require.Equal(t, m.state.gone, got.Gone)
 	if !m.state.gone {
-		require.Equal(t, m.state.body, string(got.Parts[0].Body))
+		require.Equal(t, m.state.snapshot(m.r).Parts, got.Parts)
 		require.Equal(t, m.state.version, got.Version)
 	}
 }
@@ -271,12 +318,12 @@ func interleave(t *testing.T, b *bench) {
 	runs := 0
 	rapid.Check(t, func(rt *rapid.T) {
 		runs++
-		m := &machine{t: rt, b: b, name: "t" + strconv.Itoa(runs)}
+		m := &machine{t: rt, b: b, name: "t" + strconv.Itoa(runs), filled: map[int64]bool{}}
 		m.r = saleOf(m.name, "1")
 		m.clock = 1
 		m.change(rt)
 		actions := []func(*rapid.T){
-			m.change, m.body, m.hint, m.hint, m.arrive, m.land, m.take, m.take, m.step, m.step, m.step, m.step, m.time, m.surface,
+			m.change, m.body, m.hint, m.hint, m.arrive, m.fill, m.land, m.take, m.take, m.step, m.step, m.step, m.step, m.time, m.surface,
 		}
 		for range 60 + even(rt, 64, "length") {
 			actions[even(rt, len(actions), "action")](rt)
