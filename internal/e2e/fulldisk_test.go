@@ -47,7 +47,10 @@ func TestFullDiskUnderPostgresTooLosesNothing(t *testing.T) {
 	}
 	require.Error(t, err)
 	require.True(t, b.signal("fetch", syscall.SIGCONT))
-	b.await("the sentence", func() bool { return strings.Contains(b.said(), "Postgres does not start, and is tried again: ") })
+	b.await("the sentence", func() bool {
+		_, why, _ := strings.Cut(b.said(), "Postgres does not start, and is tried again: ")
+		return strings.Contains(why, "the disk of "+filepath.Join(b.dir, "postgres")+" is full: free some space")
+	})
 	require.NoError(t, os.Remove(filler))
 	b.await("the deal's stage", func() bool { return b.stage(ctx, s) == "Under Contract" })
 	v := b.settle(ctx, patience)

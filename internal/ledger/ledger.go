@@ -3,6 +3,10 @@
 // consumer group holds all of it; dropping the schema forgets the group. It knows no Kafka client
 // and calls nobody: internal/stream obeys protocol.md with it, and operators read and release
 // through it.
+//
+// Nothing drops months of ledger rows: it grows with the effects. Whoever drops one must obey
+// protocol.md 44 (no row open, all of them older than the retention and below the watermarks, the gap
+// rows in the same transaction); that a row may be missing is obeyed already (43).
 package ledger
 
 import (

@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"strings"
+	"syscall"
 )
 
 // errEnded stands for a server that ended before it answered; the log says why.
@@ -27,12 +28,29 @@ func (e *endedError) predecessor() bool {
 	return strings.Contains(e.fatal, "lock file") || strings.Contains(e.fatal, "is still in use")
 }
 
-// ended says what became of a server by the last that it wrote.
-func ended(opts Options, fatal string) error {
-	if strings.Contains(fatal, "could not create any TCP/IP sockets") {
+// freeMin is what Postgres cannot start below: two of its log's files of 16 MB, of which it may have
+// freed one as it gave up.
+const freeMin = 32 << 20
+
+// ended says what became of a server by the last that it wrote. On a full disk that may be nothing: its
+// log lies there too, and it is another of its processes that finds no room.
+func ended(opts Options, data, fatal string) error {
+	switch {
+	case strings.Contains(fatal, "could not create any TCP/IP sockets"):
 		return fmt.Errorf("port %d is in use by another program: stop it, or use --ports auto", opts.Port)
+	case strings.Contains(fatal, "No space left on device"), fatal == "" && free(data) < freeMin:
+		return fmt.Errorf("the disk of %s is full: free some space (100 MB)", data)
 	}
 	return &endedError{fatal: fatal}
+}
+
+// free is the room on dir's disk for others than root, in bytes; a disk that does not say has enough.
+func free(dir string) uint64 {
+	var s syscall.Statfs_t
+	if err := syscall.Statfs(dir, &s); err != nil {
+		return freeMin
+	}
+	return s.Bavail * uint64(s.Bsize) //nolint:gosec // G115: a block's size
 }
 
 // logBytesMax bounds what is read of a log for one sentence.

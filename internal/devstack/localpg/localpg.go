@@ -145,7 +145,7 @@ func (s *Server) run(ctx context.Context, bin string, opts Options, account *sys
 	if err := s.ready(ctx, opts.Port); err != nil {
 		_ = proc.Stop(syscall.SIGINT, stopTimeout)
 		if errors.Is(err, errEnded) {
-			err = ended(opts, fatal(opts.Log, from, s.PID))
+			err = ended(opts, s.Data, fatal(opts.Log, from, s.PID))
 		}
 		return fmt.Errorf("starting Postgres in %s, log %s: %w", s.Data, opts.Log, err)
 	}

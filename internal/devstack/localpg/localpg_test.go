@@ -207,6 +207,34 @@ func TestFullDiskIsOneSentence(t *testing.T) {
 	require.ErrorContains(t, err, "the disk of "+dir+" is full: free some space (100 MB) and start again")
 }
 
+func TestDiskThatFillsUpUnderAServerIsOneSentenceAndItStartsOnceThereIsRoom(t *testing.T) {
+	t.Parallel()
+	root := folder(t)
+	if err := syscall.Mount("tmpfs", root, "tmpfs", 0, "size=160m,mode=755"); err != nil {
+		t.Skipf("SKIPPED: a full disk needs a small tmpfs, which needs root: %v", err)
+	}
+	t.Cleanup(func() { _ = syscall.Unmount(root, syscall.MNT_DETACH) })
+	dir := filepath.Join(root, "postgres")
+	s := start(t, dir)
+	exec1(t, s.URL, "CREATE TABLE deal (id int); INSERT INTO deal VALUES (1)")
+	require.NoError(t, s.Kill()) // so that its start has to write
+	filler := filepath.Join(root, "filler")
+	f, err := os.Create(filler)
+	require.NoError(t, err)
+	_, err = io.Copy(f, io.LimitReader(zeros{}, 1<<30))
+	require.ErrorIs(t, err, syscall.ENOSPC)
+	require.NoError(t, f.Close())
+	_, err = localpg.Start(t.Context(), localpg.Options{Dir: dir})
+	require.ErrorContains(t, err, "the disk of "+dir+" is full: free some space (100 MB)")
+	require.NotContains(t, err.Error(), "\n")
+	require.NoError(t, os.Remove(filler))
+	require.Equal(t, 1, count(t, start(t, dir).URL))
+}
+
+type zeros struct{}
+
+func (zeros) Read(b []byte) (int, error) { return len(b), nil }
+
 func TestFolderThatTheAccountCannotEnterHasAStandIn(t *testing.T) {
 	t.Parallel()
 	if os.Getuid() != 0 {
