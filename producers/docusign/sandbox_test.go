@@ -13,6 +13,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"conveyance/avro/event"
 	"conveyance/internal/sandbox"
 	"conveyance/producers"
 )
@@ -159,6 +160,53 @@ func TestWebhookOfTheSimulatedVendorIsTheFactThatAReadGives(t *testing.T) {
 	gone, err := v.Fetcher.Fetch(t.Context(), a, resource(known))
 	require.NoError(t, err)
 	require.True(t, gone.Gone)
+}
+
+// Without documents in its webhooks, an envelope is read for its first signature and not for its second.
+func TestSecondSignatureAtTheSimulatedVendorNeedsNoRead(t *testing.T) {
+	t.Parallel()
+	url, v := simulate(t)
+	a := account(url + "/docusign")
+	address, came := listen(t)
+	_, err := v.Subscriber.Subscribe(t.Context(), a, address+"/in/docusign/planted-door")
+	require.NoError(t, err)
+	signed := func(n int) event.VendorSnapshot {
+		status := func(i int) string {
+			if i < n {
+				return "completed"
+			}
+			return "sent"
+		}
+		get(t, http.DefaultClient, http.MethodPut, url+"/_control/docusign/envelopes/"+known+"?tenant=lakeshore",
+			`{"status":"sent","envelopeDocuments":[{"name":"Purchase Agreement.pdf"},{"name":"Disclosure.pdf"}],
+			"recipients":{"signers":[{"name":"Mira Holt","email":"mira.holt@example.com","status":"`+status(0)+`"},
+			{"name":"Tomas Reyes","email":"tomas.reyes@example.com","status":"`+status(1)+`"}]}}`)
+		for {
+			d := next(t, came)
+			if !strings.Contains(string(d.body), "recipient-completed") {
+				continue
+			}
+			delivery, err := v.Webhook.Hints(d.body)
+			require.NoError(t, err)
+			require.Nil(t, delivery.Fact)
+			require.NotNil(t, delivery.Partial)
+			partial := *delivery.Partial
+			partial.Resource = resource(known)
+			return partial
+		}
+	}
+	signed(1)
+	read, err := v.Fetcher.Fetch(t.Context(), a, resource(known))
+	require.NoError(t, err)
+	whole, ok := v.Completer.Complete(signed(2), v.Completer.Keep(read))
+	require.True(t, ok)
+	facts, err := v.Mapper.Map(whole)
+	require.NoError(t, err)
+	require.Len(t, facts.Signatures, 4, "two people, two documents")
+	changes, _, err := pollAll(t, v, a, nil)
+	require.NoError(t, err)
+	require.Equal(t, changes[0].Fact.Digest, whole.Digest)
+	require.Equal(t, changes[0].Version, whole.Version)
 }
 
 func next(t *testing.T, came chan delivered) delivered {
