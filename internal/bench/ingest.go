@@ -46,7 +46,7 @@ const (
 // ingestBench delivers signed webhooks over HTTP. The ceiling reads the body, checks one key's HMAC and
 // produces the body as it is, awaiting the acknowledgement of all replicas, as ours does.
 func ingestBench(ctx context.Context, l *lab) (ours, ceiling sample, err error) {
-	return l.deliver(ctx, l.kafka.Addr())
+	return l.deliver(ctx, l.kafka.Addr(), l.o.Records/2)
 }
 
 // ingestFsync is the same with a broker that brings each batch to the disk first.
@@ -56,10 +56,10 @@ func ingestFsync(ctx context.Context, l *lab) (ours, ceiling sample, err error) 
 		return ours, ceiling, err
 	}
 	defer func() { err = errors.Join(err, b.Stop()) }()
-	return l.deliver(ctx, b.Addr())
+	return l.deliver(ctx, b.Addr(), l.o.Records/10)
 }
 
-func (l *lab) deliver(ctx context.Context, kafka string) (ours, ceiling sample, err error) {
+func (l *lab) deliver(ctx context.Context, kafka string, n int) (ours, ceiling sample, err error) {
 	cl, err := kgo.NewClient(kgo.SeedBrokers(kafka), kgo.ProducerLinger(0))
 	if err != nil {
 		return ours, ceiling, err
@@ -74,7 +74,6 @@ func (l *lab) deliver(ctx context.Context, kafka string) (ours, ceiling sample, 
 	if err := m.Apply(ctx, l.pg.URL); err != nil {
 		return ours, ceiling, err
 	}
-	n := l.o.Records / 2
 	return l.inTurn(
 		func() (sample, error) { return l.door(ctx, kafka, n) },
 		func() (sample, error) {
