@@ -154,7 +154,8 @@ func (s store) settle(ctx context.Context, j job, end settlement, now time.Time)
 	defer cancel()
 	tag, err := s.pool.Exec(ctx, postgres.In(s.schema, sqlSettle), j.resource.Key(), j.token,
 		end.snapshot != nil, snap.Version, snap.Digest, snap.Gone, snap.ReadAt, end.finished,
-		end.clear, j.hints, j.taken, next, more, end.attempts, end.asked, end.cause, clip(end.detail), free, moreCause, end.kept)
+		end.clear, j.hints, j.taken, next, more, end.attempts, end.asked, end.cause, clip(end.detail), free, moreCause,
+		end.kept)
 	if err != nil {
 		return false, fmt.Errorf("recording fetch %d of %s: %w", j.token, j.resource.Key(), postgres.Classify(err))
 	}
