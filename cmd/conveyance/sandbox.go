@@ -50,7 +50,7 @@ func (c *sandboxCmd) Run(ctx context.Context, g *globals) error {
 	if err != nil {
 		return err
 	}
-	s, err := sandbox.New(sandbox.Options{
+	s, err := sandbox.New(sandbox.Options{ //nolint:contextcheck // what vendors do by themselves ends with Close
 		Tenants: tenants, Seed: c.Seed, TimeScale: c.TimeScale, StateFile: c.State, Log: log,
 		WebhookRetry: c.WebhookRetry, AutoConsent: c.AutoConsent,
 	})

@@ -148,7 +148,6 @@ func TestStagesMeetOnlyInAvroAndCmd(t *testing.T) {
 			case from == "internal" && under(f.dir, []string{"internal/e2e", "internal/bench", "internal/console", "internal/sandbox"}):
 			case from == "processors" && dir == "producers": // the interfaces of the leaves that it calls
 			case f.dir == "processors/translate" && dir == "processors/link": // its library: decisions go with its offset
-			case f.dir == "processors/translate" && dir == "processors/link": // the ladder is no process of its own
 			case from == to && leaf(f.dir) == "register": // lists the leaves, which import their stage's root
 			case from == to && leaf(f.dir) == leaf(dir), from == to && leaf(f.dir) == "", from == to && leaf(dir) == "":
 			default:

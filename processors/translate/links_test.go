@@ -1,7 +1,7 @@
 package translate
 
 import (
-	"fmt"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -424,8 +424,8 @@ func TestOneDealWakesExactlyItsOwn(t *testing.T) {
 	b := newBureau(t)
 	var waiting []*event.VendorSnapshot
 	for i := range 1000 {
-		e := envelope(fmt.Sprint(i))
-		waiting = append(waiting, of(e, int64(i+1), signed(e, []string{"mira"}, id(fmt.Sprint(i%500)))))
+		e := envelope(strconv.Itoa(i))
+		waiting = append(waiting, of(e, int64(i+1), signed(e, []string{"mira"}, id(strconv.Itoa(i%500)))))
 	}
 	b.feed(waiting...)
 	require.Equal(t, 1000, b.count("SELECT count(*) FROM {schema}.queued_key"))

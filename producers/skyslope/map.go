@@ -276,6 +276,7 @@ func principal(r event.ParticipantRole) bool {
 	switch r {
 	case event.ParticipantRoleBuyer, event.ParticipantRoleSeller, event.ParticipantRoleTenant, event.ParticipantRoleLandlord:
 		return true
+	default:
+		return false
 	}
-	return false
 }
