@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -49,7 +50,7 @@ func TestNothingIsAnsweredBeforeKafkaHasIt(t *testing.T) {
 		h.bus.gate = make(chan struct{})
 		answered := make(chan int, 1)
 		go func() { answered <- h.deliver(bodyOf("d-1", "A-1")).StatusCode }()
-		time.Sleep(900 * time.Millisecond) // of the bubble's clock
+		<-time.After(900 * time.Millisecond) // of the bubble's clock
 		require.Empty(t, answered)
 		close(h.bus.gate)
 		require.Equal(t, http.StatusOK, <-answered)
@@ -242,7 +243,7 @@ func TestUnknownTokenIsAsMuchWorkAsAKnownOne(t *testing.T) {
 	b := twoBrokerages()
 	e := b.endpoints["acme/"+tokenRedrock]
 	for i := range 4 {
-		e.Keys = append(e.Keys, tenant.WebhookKey{ID: fmt.Sprint(i), Key: []byte{byte(i)}})
+		e.Keys = append(e.Keys, tenant.WebhookKey{ID: strconv.Itoa(i), Key: []byte{byte(i)}})
 	}
 	b.endpoints["acme/"+tokenRedrock] = e
 	v := &tries{}

@@ -199,7 +199,7 @@ func (d *Door) Run(ctx context.Context, serve func(context.Context) error) error
 }
 
 // errAway is why a door is not ready.
-var errAway = errors.New("Kafka acknowledges no delivery in time")
+var errAway = errors.New("no delivery is acknowledged by Kafka in time")
 
 // Ready is nil while Kafka acknowledges in time what is delivered.
 func (d *Door) Ready() error {

@@ -75,7 +75,9 @@ func (s *Server) Run(ctx context.Context) error {
 	if err := s.http.Shutdown(last); errors.Is(err, context.DeadlineExceeded) {
 		_ = s.http.Close()
 	}
-	<-ended
+	if err := <-ended; !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("serving webhooks: %w", err)
+	}
 	return nil
 }
 

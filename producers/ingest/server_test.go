@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -134,7 +135,7 @@ func TestThousandSlowClientsDoNotHurtOthers(t *testing.T) {
 		var took []time.Duration
 		for i := range 300 {
 			began := time.Now()
-			resp, err := cl.Do(sent(t, s.Addr(), tokenLakeshore, keyLakeshore, bodyOf(fmt.Sprint(i), "A-1")))
+			resp, err := cl.Do(sent(t, s.Addr(), tokenLakeshore, keyLakeshore, bodyOf(strconv.Itoa(i), "A-1")))
 			require.NoError(t, err)
 			require.Equal(t, http.StatusOK, resp.StatusCode)
 			require.NoError(t, resp.Body.Close())
@@ -222,8 +223,9 @@ func TestNothingPlantedIsLogged(t *testing.T) {
 	families, err := h.metrics.Gather()
 	require.NoError(t, err)
 	said := fmt.Sprint(families)
-	for _, line := range h.logs.All() {
-		said += line.Message + fmt.Sprint(line.ContextMap())
+	lines := h.logs.All()
+	for _, line := range lines {
+		said = fmt.Sprintln(said, line.Message, line.ContextMap())
 	}
 	require.Contains(t, said, "kafka says no")
 	require.NotContains(t, said, "planted")

@@ -135,7 +135,7 @@ func (o opens) hours(from, to time.Time) []expect.Hour {
 				mask |= 1 << i
 			}
 		}
-		n := bits.OnesCount(uint(o[h] & mask)) //nolint:gosec // G115: twelve bits
+		n := bits.OnesCount(uint(o[h] & mask))
 		all = append(all, expect.Hour{Start: h, Open: float64(n) * slotMinutes / 60})
 	}
 	return all

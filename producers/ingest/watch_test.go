@@ -240,10 +240,10 @@ func TestDoorRunsUntilItsServerEndsAndThenDrains(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	go func() { ended <- h.Run(ctx, s.Run) }()
-	cl := client(t, 1)
+	cl, request := client(t, 1), sent(t, s.Addr(), tokenLakeshore, keyLakeshore, bodyOf("d", "A-1"))
 	answered := make(chan int, 1)
 	go func() {
-		resp, err := cl.Do(sent(t, s.Addr(), tokenLakeshore, keyLakeshore, bodyOf("d", "A-1")))
+		resp, err := cl.Do(request)
 		if err != nil {
 			answered <- 0
 			return
