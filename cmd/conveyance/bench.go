@@ -13,6 +13,7 @@ type benchCmd struct {
 	Names   []string `arg:"" optional:"" help:"Which; default: all."`
 	Records int      `help:"Records per benchmark." default:"100000"`
 	Rounds  int      `help:"Rounds of each side, in turn; that of the median ratio counts." default:"5"`
+	Seconds int      `help:"How long end-to-end offers its webhooks, once." default:"30"`
 }
 
 // Help is shown by bench --help.
@@ -23,7 +24,7 @@ func (benchCmd) Help() string {
 // Run measures.
 func (c *benchCmd) Run(ctx context.Context, g *globals) error {
 	return bench.Run(ctx, bench.Options{
-		Names: c.Names, Records: c.Records, Rounds: c.Rounds, Notes: g.errOut,
+		Names: c.Names, Records: c.Records, Rounds: c.Rounds, Seconds: c.Seconds, Notes: g.errOut,
 		Report: func(r bench.Result) error {
 			return g.print(r, func(w io.Writer) { _, _ = fmt.Fprintln(w, r) })
 		},

@@ -24,15 +24,22 @@ type Result struct {
 	// not; 0 where it is not measured.
 	OursCPU    float64 `json:"ours_cpu_us"`
 	CeilingCPU float64 `json:"ceiling_cpu_us"`
-	// The 99th percentile of an answer, in milliseconds, where somebody waits for one.
+	// The median and the 99th percentile, in milliseconds, of an answer where somebody waits for one; of
+	// end-to-end from a delivery to its row.
+	OursP50    float64 `json:"ours_p50_ms,omitempty"`
 	OursP99    float64 `json:"ours_p99_ms,omitempty"`
 	CeilingP99 float64 `json:"ceiling_p99_ms,omitempty"`
 }
 
 func (r Result) String() string {
 	line := fmt.Sprintf("bench %s ours=%.0f ceiling=%.0f ratio=%.2f unit=%s", r.Name, r.Ours, r.Ceiling, r.Ratio, r.Unit)
-	if r.OursP99 > 0 {
-		line += fmt.Sprintf(" ours_p99_ms=%.1f ceiling_p99_ms=%.1f", r.OursP99, r.CeilingP99)
+	for _, p := range []struct {
+		name string
+		ms   float64
+	}{{"ours_p50_ms", r.OursP50}, {"ours_p99_ms", r.OursP99}, {"ceiling_p99_ms", r.CeilingP99}} {
+		if p.ms > 0 {
+			line += fmt.Sprintf(" %s=%.1f", p.name, p.ms)
+		}
 	}
 	return line
 }
@@ -56,6 +63,7 @@ func all() []benchmark {
 	return []benchmark{
 		{"ingest", "webhooks/s", false, ingestBench},
 		{"ingest-fsync", "webhooks/s", false, ingestFsync},
+		{"end-to-end", "rows/s", false, endToEnd},
 		{"scan", "records/s", false, scan},
 		{"translate", "records/s", false, translateBench},
 		{"project", "events/s", false, project},
@@ -74,6 +82,7 @@ type Options struct {
 	Names   []string      // empty = all
 	Records int           // per benchmark
 	Rounds  int           // each side is run so often, in turn; the round of the median ratio counts
+	Seconds int           // for which end-to-end offers its load, once; 0 = secondsDefault
 	Limit   time.Duration // for one benchmark; 0 = limitDefault
 	Dir     string        // scratch; a folder in the system's temporary folder where empty
 	Report  func(Result) error
@@ -88,8 +97,11 @@ func Run(ctx context.Context, o Options) error {
 			return fmt.Errorf("no benchmark is called %s: there are %v", n, Names())
 		}
 	}
+	if o.Seconds == 0 {
+		o.Seconds = secondsDefault
+	}
 	if o.Limit == 0 {
-		o.Limit = limitDefault
+		o.Limit = limitDefault + time.Duration(o.Seconds)*time.Second
 	}
 	if o.Notes == nil {
 		o.Notes = io.Discard
@@ -130,7 +142,8 @@ func measure(ctx context.Context, o Options, b benchmark) (r Result, err error) 
 	}
 	r = Result{
 		Name: b.name, Ours: ours.value, Ceiling: ceiling.value, Ratio: ours.value / ceiling.value, Unit: b.unit,
-		OursCPU: ours.cpu, CeilingCPU: ceiling.cpu, OursP99: ours.p99, CeilingP99: ceiling.p99,
+		OursCPU: ours.cpu, CeilingCPU: ceiling.cpu,
+		OursP50: ours.p50, OursP99: ours.p99, CeilingP99: ceiling.p99,
 	}
 	if b.less {
 		r.Ratio = ceiling.value / ours.value

@@ -13,7 +13,7 @@ func TestEveryBenchmarkMeasuresBothSides(t *testing.T) {
 	t.Parallel()
 	var got []string
 	err := bench.Run(t.Context(), bench.Options{
-		Records: 300, Rounds: 1, Dir: t.TempDir(), Notes: io.Discard,
+		Records: 300, Rounds: 1, Seconds: 1, Dir: t.TempDir(), Notes: io.Discard,
 		Report: func(r bench.Result) error {
 			got = append(got, r.Name)
 			require.Positive(t, r.Ours, r.Name)

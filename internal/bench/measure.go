@@ -20,8 +20,8 @@ import (
 )
 
 // sample is what one side came to: its value in the benchmark's unit, its processor time in
-// microseconds per record, and the 99th percentile of an answer in milliseconds where there are answers.
-type sample struct{ value, cpu, p99 float64 }
+// microseconds per record, and percentiles of an answer in milliseconds where there are answers.
+type sample struct{ value, cpu, p50, p99 float64 }
 
 // inTurn runs both sides in turn and returns the round whose ratio is the median: a pair met the same
 // load of the machine, and other pairs another. The best of each side would favour the one that is done
