@@ -223,7 +223,7 @@ func (zeros) Read(p []byte) (int, error) { return len(p), nil }
 // startOn builds the binary and starts up in a folder, on a Postgres; empty = up's own.
 func startOn(t testing.TB, dir, url string) *bus {
 	t.Helper()
-	b := &bus{t: t, dir: dir, exe: filepath.Join(t.TempDir(), "conveyance")}
+	b := &bus{t: t, dir: dir, errs: &said{}, exe: filepath.Join(t.TempDir(), "conveyance")}
 	out, err := exec.Command("go", "build", "-o", b.exe, "conveyance/cmd/conveyance").CombinedOutput()
 	require.NoError(t, err, "%s", out)
 	b.run(url)

@@ -36,14 +36,28 @@ type bus struct {
 	dir  string
 	cmd  *exec.Cmd
 	pool *pgxpool.Pool
-	errs said
+	errs *said
 	info struct {
 		Kafka       string `json:"kafka"`
 		Registry    string `json:"registry"`
 		Postgres    string `json:"postgres"`
 		Sandbox     string `json:"sandbox"`
+		HTTP        string `json:"http"`
 		TopicPrefix string `json:"topic_prefix"`
+		Tenants     map[string]struct {
+			Accounts map[string]struct {
+				Webhook string `json:"webhook"`
+				Secret  string `json:"secret"`
+			} `json:"accounts"`
+		} `json:"tenants"`
 	}
+}
+
+// on is the same bus in the hands of a subtest.
+func (b *bus) on(t testing.TB) *bus {
+	c := *b
+	c.t = t
+	return &c
 }
 
 // said is what up tells a person.
@@ -71,7 +85,7 @@ var quick = []string{"CONVEYANCE_CALL_DEADLINE=2s", "CONVEYANCE_VENDOR_LAG=1s", 
 // start builds the binary, starts up on the test's own Postgres and waits until it is ready.
 func start(t testing.TB) *bus {
 	t.Helper()
-	b := &bus{t: t, dir: filepath.Join(t.TempDir(), "bus")}
+	b := &bus{t: t, dir: filepath.Join(t.TempDir(), "bus"), errs: &said{}}
 	b.exe = filepath.Join(t.TempDir(), "conveyance")
 	build := exec.Command("go", "build", "-o", b.exe, "conveyance/cmd/conveyance")
 	out, err := build.CombinedOutput()
@@ -89,7 +103,7 @@ func (b *bus) run(url string) {
 	b.cmd = exec.Command(b.exe, "up", "--dir", b.dir, "--ports", "auto", "--no-story", "--json",
 		"--postgres", url, "--time-scale", "100", "--poll-every", "200ms", "--log-level", "warn")
 	b.cmd.Env = append(os.Environ(), quick...)
-	b.cmd.Stderr = &b.errs
+	b.cmd.Stderr = b.errs
 	stdout, err := b.cmd.StdoutPipe()
 	require.NoError(b.t, err)
 	require.NoError(b.t, b.cmd.Start())
