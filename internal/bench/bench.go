@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -32,16 +33,17 @@ type Result struct {
 }
 
 func (r Result) String() string {
-	line := fmt.Sprintf("bench %s ours=%.0f ceiling=%.0f ratio=%.2f unit=%s", r.Name, r.Ours, r.Ceiling, r.Ratio, r.Unit)
+	var line strings.Builder
+	_, _ = fmt.Fprintf(&line, "bench %s ours=%.0f ceiling=%.0f ratio=%.2f unit=%s", r.Name, r.Ours, r.Ceiling, r.Ratio, r.Unit)
 	for _, p := range []struct {
 		name string
 		ms   float64
 	}{{"ours_p50_ms", r.OursP50}, {"ours_p99_ms", r.OursP99}, {"ceiling_p99_ms", r.CeilingP99}} {
 		if p.ms > 0 {
-			line += fmt.Sprintf(" %s=%.1f", p.name, p.ms)
+			_, _ = fmt.Fprintf(&line, " %s=%.1f", p.name, p.ms)
 		}
 	}
-	return line
+	return line.String()
 }
 
 // Names are the benchmarks, in the order in which they run.

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"sync/atomic"
 
 	"conveyance/avro/topic"
 	"conveyance/consumers"
@@ -32,7 +31,7 @@ type bus struct {
 	runs    []func(context.Context) error
 	checks  []func() error
 	closers []func()
-	asked   atomic.Pointer[error] // somebody has called a vendor
+	fail    func(error) // ends the benchmark
 }
 
 // tables of all stages.
@@ -50,8 +49,8 @@ func tables() []postgres.Migrations {
 }
 
 // bus puts the stages together. It is to be closed even where there is an error.
-func (l *lab) bus(ctx context.Context) (*bus, error) {
-	b := &bus{l: l}
+func (l *lab) bus(ctx context.Context, fail func(error)) (*bus, error) {
+	b := &bus{l: l, fail: fail}
 	var err error
 	if b.vendors, err = producerreg.Vendors(producers.Deps{HTTP: b}); err != nil {
 		return b, err
@@ -205,6 +204,6 @@ func (b *bus) batch(d stream.Deps, group string, h stream.BatchHandler, topics .
 // Do is every call to a vendor: there must be none, or something else was measured.
 func (b *bus) Do(_ context.Context, a tenant.Account, r vendorhttp.Request) (vendorhttp.Response, error) {
 	err := fmt.Errorf("a record of the load was read at %s: %s %s", a.Vendor, r.Method, r.Path)
-	b.asked.CompareAndSwap(nil, &err)
+	b.fail(err)
 	return vendorhttp.Response{}, err
 }
