@@ -150,15 +150,20 @@ func (b *bus) resident(name string) int {
 	return 0
 }
 
-// doorKilled kills the door while webhooks come.
+// doorKilled kills the door while webhooks come, and while Kafka has not acknowledged some of them.
 func doorKilled(ctx context.Context, b *bus) {
 	s := b.sale(ctx, "lakeshore", 50)
 	var papers []paper
 	for n := range 12 {
-		if n == 4 || n == 8 {
-			b.unanswered(ctx, func() { b.signal("ingest", syscall.SIGKILL) })
+		if n%6 == 2 {
+			require.True(b.t, b.signal("broker", syscall.SIGSTOP))
 		}
 		papers = append(papers, b.paper(ctx, "lakeshore", 100+n, s.guid, s.email))
+		if n%6 == 4 {
+			pause(ctx, 200*time.Millisecond) // three wait for Kafka
+			require.True(b.t, b.signal("ingest", syscall.SIGKILL))
+			require.True(b.t, b.signal("broker", syscall.SIGCONT))
+		}
 	}
 	b.delivered(ctx, "lakeshore")
 	attempts := 0

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -64,9 +65,13 @@ func (b *bus) known(ctx context.Context, s sale) bool {
 	return b.stage(ctx, s) != "" && slices.Contains(deals, deal{s.street})
 }
 
+// await asks until something has happened, in the test's own goroutine: happened may end the test.
 func (b *bus) await(what string, happened func() bool) {
 	b.t.Helper()
-	require.Eventually(b.t, happened, 2*patience, 10*testkit.Look, what)
+	for until := time.Now().Add(2 * patience); !happened(); {
+		require.True(b.t, time.Now().Before(until), "never happened: %s", what)
+		pause(b.t.Context(), 10*testkit.Look)
+	}
 }
 
 // held are the kinds of what a group holds of a tenant.
