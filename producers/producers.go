@@ -24,6 +24,9 @@ type Webhook interface {
 	// looks at every key and every header, in constant time, never parses the body, and its error says
 	// nothing that a caller may answer: all refusals are alike to the sender.
 	Verify(h http.Header, body []byte, keys []Secret) (keyID string, err error)
+	// Whose is pure, and all that the door asks of a body: the delivery's id and the vendor's id of the
+	// account, as Hints says them. It does not look at the records that the body holds.
+	Whose(body []byte) (id, account string, err error)
 	// Hints is pure: whose delivery it is, the resources that it names, and the fact itself if the
 	// body holds it.
 	Hints(body []byte) (Delivery, error)

@@ -25,9 +25,9 @@ func (s *Source) Hints(body []byte) (producers.Delivery, error) {
 	defer top.Free()
 	r := producers.Record{Value: top}
 	data := r.One("data")
-	d := producers.Delivery{ID: deliveryID(body, r, data), Account: guid(data.Text("accountId"))}
-	if d.Account == "" {
-		return producers.Delivery{}, &producers.ContractError{Path: "/data/accountId", Why: "is no id"}
+	d := producers.Delivery{}
+	if d.ID, d.Account, err = whose(body, r, data); err != nil {
+		return producers.Delivery{}, err
 	}
 	if strings.HasPrefix(r.Text("event"), "template-") {
 		return d, nil
@@ -40,6 +40,24 @@ func (s *Source) Hints(body []byte) (producers.Delivery, error) {
 	d.Resources = []event.Resource{record}
 	d.Fact, d.Partial = told(record, r, data.One("envelopeSummary"))
 	return d, nil
+}
+
+// Whose implements producers.Webhook.
+func (s *Source) Whose(body []byte) (id, account string, err error) {
+	top, err := vendorjson.Parse(body)
+	if err != nil {
+		return "", "", &producers.ContractError{Path: "/", Why: "is no JSON: " + err.Error()}
+	}
+	defer top.Free()
+	r := producers.Record{Value: top}
+	return whose(body, r, r.One("data"))
+}
+
+func whose(body []byte, r, data producers.Record) (id, account string, err error) {
+	if account = guid(data.Text("accountId")); account == "" {
+		return "", "", &producers.ContractError{Path: "/data/accountId", Why: "is no id"}
+	}
+	return deliveryID(body, r, data), account, nil
 }
 
 // told is what a summary says: both nil where it must be read instead.

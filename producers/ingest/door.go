@@ -24,7 +24,7 @@ type delivery struct {
 	body     []byte
 	endpoint tenant.Endpoint
 	key      string // id of the key that signed
-	named    producers.Delivery
+	id       string // of the delivery
 	headers  []event.Header
 }
 

@@ -46,12 +46,15 @@ func (acme) Verify(h http.Header, body []byte, keys []producers.Secret) (id stri
 	return id, err
 }
 
-func (acme) Hints(body []byte) (producers.Delivery, error) {
+func (acme) Hints(body []byte) (d producers.Delivery, err error) {
+	d.ID, d.Account, err = acme{}.Whose(body)
+	return d, err
+}
+
+func (acme) Whose(body []byte) (id, account string, err error) {
 	var b struct{ ID, Account string }
-	if err := json.Unmarshal(body, &b); err != nil {
-		return producers.Delivery{}, err
-	}
-	return producers.Delivery{ID: b.ID, Account: b.Account}, nil
+	err = json.Unmarshal(body, &b)
+	return b.ID, b.Account, err
 }
 
 func sign(key, body []byte) string {

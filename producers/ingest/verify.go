@@ -37,8 +37,10 @@ func (d *Door) verify(r *http.Request, in *delivery) (reason string) {
 		}
 		return "signature"
 	}
-	in.endpoint, in.key, in.named = endpoint, id, named(in.vendor.Webhook, in.body)
-	if theirs := endpoint.Account.ExternalID; in.named.Account != "" && theirs != "" && !strings.EqualFold(in.named.Account, theirs) {
+	in.endpoint, in.key = endpoint, id
+	var account string
+	in.id, account = named(in.vendor.Webhook, in.body)
+	if theirs := endpoint.Account.ExternalID; account != "" && theirs != "" && !strings.EqualFold(account, theirs) {
 		return "another account"
 	}
 	d.watch.came(accountOf(endpoint.Account), id, now)
@@ -75,17 +77,14 @@ const idBytesMax = 256
 
 // named is what a signed body says of itself. One that cannot be read, or whose id is no id, is told
 // apart by its bytes: nothing that is signed is lost, and intake parks what it does not understand.
-func named(w producers.Webhook, body []byte) producers.Delivery {
-	n, err := w.Hints(body)
-	if err != nil {
-		n = producers.Delivery{}
-	}
+func named(w producers.Webhook, body []byte) (id, account string) {
+	id, account, err := w.Whose(body)
 	odd := func(r rune) bool { return r == utf8.RuneError || !unicode.IsPrint(r) }
-	if n.ID == "" || len(n.ID) > idBytesMax || strings.ContainsFunc(n.ID, odd) {
+	if err != nil || id == "" || len(id) > idBytesMax || strings.ContainsFunc(id, odd) {
 		sum := sha256.Sum256(body)
-		n.ID = "sha256:" + hex.EncodeToString(sum[:])
+		id = "sha256:" + hex.EncodeToString(sum[:])
 	}
-	return n
+	return id, account
 }
 
 // reject answers 401: whatever the reason, the same bytes after the same time.
@@ -104,7 +103,7 @@ func (d *Door) reject(w http.ResponseWriter, r *http.Request, in *delivery, reas
 func (in *delivery) record(now time.Time) *event.WebhookReceived {
 	a := in.endpoint.Account
 	return &event.WebhookReceived{
-		Tenant: a.Tenant, Vendor: a.Vendor, Account: a.Name, DeliveryID: in.named.ID,
+		Tenant: a.Tenant, Vendor: a.Vendor, Account: a.Name, DeliveryID: in.id,
 		ReceivedAt: now.UTC().Truncate(time.Millisecond), Headers: in.headers, VerifiedBy: in.key, Body: in.body,
 	}
 }

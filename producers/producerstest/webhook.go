@@ -82,6 +82,9 @@ func hints(t *testing.T, leaf Leaf, name string, body []byte) {
 		return
 	}
 	require.NotEmpty(t, d.ID)
+	id, account, err := w.Whose(body)
+	require.NoError(t, err)
+	require.Equal(t, [2]string{d.ID, d.Account}, [2]string{id, account}, "the door and intake agree")
 	for _, r := range d.Resources {
 		require.Equal(t, leaf.Vendor.Name, r.Vendor)
 		require.Contains(t, leaf.Vendor.Kinds, r.Kind)
