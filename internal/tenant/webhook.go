@@ -149,5 +149,5 @@ func (k *known) build() {
 
 // WebhookURL is where the vendor delivers, for a door that is reached at public.
 func (a Account) WebhookURL(public string) string {
-	return strings.TrimSuffix(public, "/") + "/in/" + a.Vendor + "/" + a.WebhookToken
+	return strings.TrimRight(public, "/") + "/in/" + a.Vendor + "/" + a.WebhookToken
 }

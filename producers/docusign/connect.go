@@ -51,14 +51,16 @@ func (c client) configurations(ctx context.Context, a tenant.Account) ([]configu
 
 // ours finds the configuration that delivers to url, else one that delivers to another account's or an
 // older door of the same bus.
-func ours(all []configuration, url, door string) (configuration, bool) {
+func ours(all []configuration, url string) (configuration, bool) {
+	before, _, _ := strings.Cut(url, inPath)
+	door := before + inPath
 	for _, c := range all {
 		if c.url == url {
 			return c, true
 		}
 	}
 	for _, c := range all {
-		if door != "" && strings.HasPrefix(c.url, door) {
+		if strings.HasPrefix(c.url, door) {
 			return c, true
 		}
 	}
@@ -128,8 +130,7 @@ func (s *Source) Subscribe(ctx context.Context, a tenant.Account, url string) ([
 	if err != nil {
 		return nil, err
 	}
-	door, _, _ := strings.Cut(url, inPath)
-	found, ok := ours(all, url, door+inPath)
+	found, ok := ours(all, url)
 	problems := found.problems(a, url)
 	if ok && len(problems) == 0 {
 		return nil, nil
@@ -191,13 +192,13 @@ func (s *Source) Check(ctx context.Context, t tenant.Tenant, a tenant.Account) (
 		return nil, err
 	}
 	const mend = "let it be mended: conveyance tenant connect"
-	door := strings.TrimRight(s.publicURL, "/") + inPath
-	found, ok := ours(all, door+a.WebhookToken, door)
+	url := a.WebhookURL(s.publicURL)
+	found, ok := ours(all, url)
 	if !ok {
 		find("DocuSign sends no webhooks to this bus: no Connect configuration delivers to it", mend)
 		return out, nil
 	}
-	for _, p := range found.problems(a, door+a.WebhookToken) {
+	for _, p := range found.problems(a, url) {
 		find("the Connect configuration "+p.what, mend)
 	}
 	return out, nil

@@ -70,7 +70,7 @@ func (s *Source) Poll(
 			return w.end()
 		}
 		from = to.Add(-overlap)
-		w.cursor.After = later(w.cursor.After, to)
+		w.cursor.After = producers.Later(w.cursor.After, to)
 	}
 }
 
@@ -131,7 +131,7 @@ func (w *walk) window(ctx context.Context, from, to time.Time) error {
 		w.next[id] = i
 		// A time in the future would hide all changes until then.
 		if !i.envelope.changed.After(w.began) {
-			w.cursor.After = later(w.cursor.After, i.envelope.changed)
+			w.cursor.After = producers.Later(w.cursor.After, i.envelope.changed)
 		}
 	}
 	maps.DeleteFunc(w.next, func(_ string, i item) bool { return w.old(i) })
@@ -207,16 +207,5 @@ func (w *walk) end() (producers.Cursor, error) {
 			c.Seen[id] = i.state()
 		}
 	}
-	text, err := json.Marshal(c)
-	if err != nil {
-		return nil, fmt.Errorf("writing the cursor of %s: %w", w.account.Key(), err)
-	}
-	return producers.Cursor(text), nil
-}
-
-func later(a, b time.Time) time.Time {
-	if b.After(a) {
-		return b
-	}
-	return a
+	return producers.CursorOf(w.account, c)
 }

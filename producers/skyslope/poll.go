@@ -164,7 +164,7 @@ func (p *poll) window(ctx context.Context) error {
 		return err // a sale without name or time: the others went on, the cursor does not
 	}
 	if p.done = last; !last {
-		p.from, p.after = to.Add(-windowSeam), later(p.after, to)
+		p.from, p.after = to.Add(-windowSeam), producers.Later(p.after, to)
 		maps.DeleteFunc(p.next, func(_ string, s seenSale) bool { return s.modified.Before(p.from.Add(-overlap)) })
 	}
 	if len(items) < listShort {
@@ -197,7 +197,7 @@ func (p *poll) change(ctx context.Context, item saleItem, readAt time.Time) erro
 	p.next[item.guid] = seenSale{item.modified, digest}
 	// A time in the future would hide all changes until then.
 	if !item.modified.After(now()) {
-		p.after = later(p.after, item.modified)
+		p.after = producers.Later(p.after, item.modified)
 	}
 	return nil
 }
@@ -225,16 +225,5 @@ func (p *poll) cursor() (producers.Cursor, error) {
 			c.Seen[guid] = s.digest
 		}
 	}
-	text, err := json.Marshal(c)
-	if err != nil {
-		return nil, fmt.Errorf("writing the cursor of %s: %w", p.account.Key(), err)
-	}
-	return producers.Cursor(text), nil
-}
-
-func later(a, b time.Time) time.Time {
-	if b.After(a) {
-		return b
-	}
-	return a
+	return producers.CursorOf(p.account, c)
 }
