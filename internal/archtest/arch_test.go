@@ -88,8 +88,8 @@ var rules = []only{
 	{"github.com/twmb/avro", "it is the oracle, not the codec", []string{"internal/devstack/registry"}, true},
 	{"github.com/twmb/franz-go/pkg/sr", "the registry has one client", []string{"avro/wire", "internal/devstack/registry"}, true},
 	{"github.com/twmb/franz-go/pkg/kfake", "the embedded broker is for one machine", []string{"internal/devstack/broker", "internal/testkit", "internal/bench"}, true},
-	{"github.com/twmb/franz-go/pkg/kgo", "one engine reads Kafka", []string{"internal/stream", "internal/topics", "internal/devstack", "internal/testkit", "internal/bench", "cmd/conveyance"}, true},
-	{"github.com/twmb/franz-go/pkg/kadm", "topics are made in one place", []string{"internal/stream", "internal/topics", "internal/devstack", "internal/testkit", "internal/bench", "cmd/conveyance"}, true},
+	{"github.com/twmb/franz-go/pkg/kgo", "one engine reads Kafka", []string{"internal/chaos", "internal/realparts", "internal/stream", "internal/topics", "internal/devstack", "internal/testkit", "internal/bench", "cmd/conveyance"}, true},
+	{"github.com/twmb/franz-go/pkg/kadm", "topics are made in one place", []string{"internal/chaos", "internal/realparts", "internal/stream", "internal/topics", "internal/devstack", "internal/testkit", "internal/bench", "cmd/conveyance"}, true},
 	{"go.uber.org/zap/zaptest", "it is for tests", []string{"internal/testkit"}, true},
 	{"github.com/stretchr/testify", "it is for tests", []string{"internal/testkit", "producers/producerstest", "consumers/consumerstest", "internal/devstack/registry/registrytest", "internal/stream/streamtest"}, true},
 	{"testing", "it is for tests", []string{"internal/testkit", "producers/producerstest", "consumers/consumerstest", "internal/devstack/registry/registrytest", "internal/stream/streamtest", "internal/bench"}, true},
@@ -119,7 +119,7 @@ func TestPostgresIsReachedOnlyWhereStatementsLie(t *testing.T) {
 		}
 	}
 	// The roots wire pools into their leaves and see pgx.Tx in their interfaces; they hold no SQL.
-	wiring := []string{"internal/postgres", "internal/stream", "internal/testkit", "internal/devstack", "internal/bench", "cmd/conveyance"}
+	wiring := []string{"internal/chaos", "internal/realparts", "internal/postgres", "internal/stream", "internal/testkit", "internal/devstack", "internal/bench", "cmd/conveyance"}
 	for _, f := range files {
 		uses := slices.ContainsFunc(f.imports, func(i string) bool { return strings.HasPrefix(i, "github.com/jackc/pgx") })
 		if uses && !f.test && !queries[f.dir] {
@@ -145,7 +145,7 @@ func TestStagesMeetOnlyInAvroAndCmd(t *testing.T) {
 			case from == "avro":
 				require.Equal(t, "avro", to, "%s imports %s: the contract imports nothing of ours", f.path, dir)
 			case from == "cmd", to == "avro", to == "internal" && !strings.HasPrefix(dir, "internal/sandbox"):
-			case from == "internal" && under(f.dir, []string{"internal/e2e", "internal/bench", "internal/console", "internal/sandbox"}):
+			case from == "internal" && under(f.dir, []string{"internal/e2e", "internal/judge", "internal/chaos", "internal/bench", "internal/console", "internal/sandbox"}):
 			case from == "processors" && dir == "producers": // the interfaces of the leaves that it calls
 			case f.dir == "processors/translate" && dir == "processors/link": // its library: decisions go with its offset
 			case from == to && leaf(f.dir) == "register": // lists the leaves, which import their stage's root
@@ -165,7 +165,7 @@ func TestTruthSharesNoCodeWithTheProduct(t *testing.T) {
 		"internal/sandbox/truth":   {"internal/sandbox"},
 		"internal/sandbox/records": {"internal/sandbox"},
 		"internal/sandbox/world":   {"internal/sandbox"},
-		"internal/e2e/judge":       {"internal/sandbox", "internal/postgres"},
+		"internal/judge":           {"internal/sandbox", "internal/postgres"},
 	} {
 		for _, f := range tree(t) {
 			if f.dir != dir || f.test {

@@ -24,7 +24,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 
-	"conveyance/internal/e2e/judge"
+	"conveyance/internal/judge"
 	"conveyance/internal/postgres"
 	"conveyance/internal/testkit"
 )

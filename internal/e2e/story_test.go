@@ -13,7 +13,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"conveyance/internal/e2e/judge"
+	"conveyance/internal/judge"
 )
 
 // size of the story. The default fits go test ./...; .ci/run tells the whole one through the
