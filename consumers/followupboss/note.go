@@ -53,12 +53,15 @@ func (a *Adapter) planSigned(ctx context.Context, t tenant.Tenant, e *event.Docu
 	}}, nil
 }
 
+// noteText names the envelope and the document: a person may sign two papers of one name in one
+// minute, and who settles an unknown outcome has to tell their notes apart.
 func noteText(t tenant.Tenant, e *event.DocumentSigned) string {
 	zone, err := time.LoadLocation(t.TimeZone)
 	if err != nil {
 		zone = time.UTC
 	}
-	text := e.DocumentName + " was signed on " + e.SignedAt.In(zone).Format("Monday, January 2, 2006, 3:04 PM MST") + "."
+	text := fmt.Sprintf("%s (envelope %.8s, document %s) was signed on %s.", e.DocumentName, e.EnvelopeID, e.DocumentID,
+		e.SignedAt.In(zone).Format("Monday, January 2, 2006, 3:04 PM MST"))
 	if e.EnvelopeComplete {
 		text += " It was the last signature: everybody has signed."
 	}

@@ -21,7 +21,7 @@ func TestSignatureIsANoteOnTheSignersTimeline(t *testing.T) {
 	note := w.one("notes")
 	require.Equal(t, w.one("people")["id"], note["personId"])
 	require.Equal(t, "Document signed", note["subject"])
-	require.Equal(t, "Purchase agreement.pdf was signed on Wednesday, March 4, 2026, 9:00 AM CST."+
+	require.Equal(t, "Purchase agreement.pdf (envelope env-1, document 1) was signed on Wednesday, March 4, 2026, 9:00 AM CST."+
 		" It was the last signature: everybody has signed.", note["body"])
 	require.NotEmpty(t, r.Ref)
 }
@@ -78,4 +78,16 @@ func TestNoteWhoseAnswerIsLostIsInDoubtAndNeverReadBack(t *testing.T) {
 	_, err := w.do(e)
 	require.Equal(t, verdict.Doubt, verdict.Of(err).Kind)
 	require.Equal(t, ledger.CannotTell, w.outcome(e))
+}
+
+func TestNotesOfPapersOfOneNameAndMinuteAreToldApart(t *testing.T) {
+	t.Parallel()
+	w := open(t, settings)
+	d := known(t, w)
+	for _, envelope := range []string{"4d3420b8-ce24", "77e01c55-90aa"} {
+		w.mustDo(d.Signed(envelope, "1", d.Participants[0], 1))
+	}
+	notes := w.records("notes")
+	require.Len(t, notes, 2)
+	require.NotEqual(t, notes[0]["body"], notes[1]["body"])
 }

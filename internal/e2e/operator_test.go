@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"regexp"
 	"strings"
-	"time"
 
 	"github.com/stretchr/testify/require"
 )
@@ -67,64 +66,22 @@ func (b *bus) unknown(ctx context.Context, key string) (note, bool) {
 	return note{}, false
 }
 
-// noted looks whether a note is in the CRM: by its person, the document's name and the day and time
-// of the signature.
+// noted looks whether a note is in the CRM: on its person's timeline, with its envelope and document.
 func (b *bus) noted(ctx context.Context, tenant string, n note) bool {
 	b.t.Helper()
 	var person int64
 	require.NoError(b.t, b.pool.QueryRow(ctx,
 		"SELECT person_id FROM followupboss.person_link WHERE tenant = $1 AND left(contact_key, 8) = $2", tenant, n.contact).Scan(&person))
-	begin := b.document(ctx, tenant, person, n)
 	var notes []struct {
 		PersonID int64  `json:"personId"`
 		Body     string `json:"body"`
 	}
 	b.control(ctx, http.MethodGet, "/followupboss/notes?tenant="+tenant, "", &notes)
+	mark := fmt.Sprintf("(envelope %.8s, document %s)", n.envelope, n.document)
 	for _, have := range notes {
-		if have.PersonID == person && strings.HasPrefix(have.Body, begin) {
+		if have.PersonID == person && strings.Contains(have.Body, mark) {
 			return true
 		}
 	}
 	return false
-}
-
-// zones are where the demonstration's brokerages are.
-var zones = map[string]string{"lakeshore": "America/Chicago", "redrock": "America/Phoenix"}
-
-// document is how the note of a signature begins: the envelope says the document's name and when the
-// person signed.
-func (b *bus) document(ctx context.Context, tenant string, person int64, n note) string {
-	b.t.Helper()
-	var who struct {
-		Emails []struct {
-			Value string `json:"value"`
-		} `json:"emails"`
-	}
-	b.control(ctx, http.MethodGet, fmt.Sprintf("/followupboss/people/%d?tenant=%s", person, tenant), "", &who)
-	var envelope struct {
-		Recipients struct {
-			Signers []struct {
-				Email          string    `json:"email"`
-				SignedDateTime time.Time `json:"signedDateTime"`
-			} `json:"signers"`
-		} `json:"recipients"`
-		Documents []struct {
-			ID   string `json:"documentId"`
-			Name string `json:"name"`
-		} `json:"envelopeDocuments"`
-	}
-	b.control(ctx, http.MethodGet, "/docusign/envelopes/"+n.envelope+"?tenant="+tenant, "", &envelope)
-	zone, err := time.LoadLocation(zones[tenant])
-	require.NoError(b.t, err)
-	for _, s := range envelope.Recipients.Signers {
-		for _, e := range who.Emails {
-			for _, d := range envelope.Documents {
-				if d.ID == n.document && strings.EqualFold(s.Email, e.Value) {
-					return d.Name + " was signed on " + s.SignedDateTime.In(zone).Format("Monday, January 2, 2006, 3:04 PM")
-				}
-			}
-		}
-	}
-	require.Fail(b.t, "no such signature", "%+v", n)
-	return ""
 }
