@@ -28,7 +28,7 @@ var shapes = []struct {
 	{line: "trace DEAL", keys: "at kind topic partition offset event_id version line"},
 	{line: "held list", keys: "adapter kind scope cause key tenant since next_try count", none: true},
 	{line: "link list", keys: "resource tenant undone since claims deals", none: true},
-	{line: "tenant list", keys: "tenant name account external_id state adapters"},
+	{line: "tenant list", keys: "tenant name account external_id state adapters delivered keys"},
 	{line: "tenant check", none: true},
 	{line: "tenant diff -f TENANTS", none: true},
 	{line: "tenant apply -f TENANTS", none: true},

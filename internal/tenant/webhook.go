@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
+	"slices"
 	"strings"
 	"time"
 
@@ -131,20 +132,34 @@ func (k *known) build() {
 				continue
 			}
 			e := Endpoint{Account: a}
-			for _, key := range k.keys[keyring{a.Vendor, a.Tenant, a.Name}] {
+			for _, key := range k.signs(a) {
 				if len(key.Key) > 0 {
-					e.Keys = append(e.Keys, key)
-				}
-			}
-			for _, key := range k.keys[keyring{vendor: a.Vendor}] {
-				if len(key.Key) > 0 {
-					key.ID = systemKeyPrefix + key.ID
 					e.Keys = append(e.Keys, key)
 				}
 			}
 			k.doors[door{a.Vendor, hash}] = e
 		}
 	}
+}
+
+// signs are the keys that may sign an account's deliveries: its own, then those of its vendor's system.
+func (k *known) signs(a Account) []WebhookKey {
+	keys := slices.Clone(k.keys[keyring{a.Vendor, a.Tenant, a.Name}])
+	for _, key := range k.keys[keyring{vendor: a.Vendor}] {
+		key.ID = systemKeyPrefix + key.ID
+		keys = append(keys, key)
+	}
+	return keys
+}
+
+// WebhookKeys says by id and dates which keys may sign an account's deliveries, without the keys
+// themselves. It needs no sealing key, and does not block.
+func (s *Store) WebhookKeys(a Account) []WebhookKey {
+	keys := s.current().signs(a)
+	for i := range keys {
+		keys[i].Key = nil
+	}
+	return keys
 }
 
 // WebhookURL is where the vendor delivers, for a door that is reached at public.

@@ -173,6 +173,18 @@ func TestKeysOfTheSystemSignForEveryAccountOfTheVendorAndOutliveIt(t *testing.T)
 	require.Equal(t, []Change{{"", "webhook key", "followupboss/k1", "remove", nil}}, apply(t, s, system).Changes)
 }
 
+func TestKeysAreListedWithoutTheKeysWhereNothingOpensThem(t *testing.T) {
+	t.Parallel()
+	pool, schema := tables(t)
+	ending := key("k1")
+	ending.NotAfter = time.Date(2026, 12, 31, 0, 0, 0, 0, time.UTC)
+	apply(t, open(t, pool, schema, newSealer(t)), signed(ending), Wanted{System: "followupboss", Keys: []WantedWebhookKey{key("k1")}})
+	s := open(t, pool, schema, nil)
+	a, ok := get(t, s, "lakeshore").Account("followupboss", "main")
+	require.True(t, ok)
+	require.Equal(t, []WebhookKey{{ID: "k1", NotAfter: ending.NotAfter}, {ID: "system/k1"}}, s.WebhookKeys(a))
+}
+
 func TestKeyDoesNotOpenElsewhereAndIsNeverPrinted(t *testing.T) {
 	t.Parallel()
 	s := fresh(t)
