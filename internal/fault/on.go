@@ -7,8 +7,5 @@ import "os"
 // Compiled tells whether this build can be made to fail.
 const Compiled = true
 
-// At is a crash point. It returns nil.
-func At(string) error { return nil }
-
 // Broken tells whether the named mistake is made: the one that CONVEYANCE_BROKEN names.
 func Broken(name string) bool { return os.Getenv("CONVEYANCE_BROKEN") == name }
