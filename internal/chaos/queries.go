@@ -1,0 +1,21 @@
+package chaos
+
+// All of these run in a database of the lab's own, and read or write whole small tables.
+const (
+	sqlGroups = `SELECT name, schema FROM conveyance.consumer_group`
+
+	sqlOffsets = `SELECT topic, part, next_offset FROM {schema}.consumer_offsets WHERE next_offset IS NOT NULL`
+
+	// The person that an effect's line names by the beginning of a contact's key.
+	sqlPerson = `SELECT person_id FROM followupboss.person_link WHERE tenant = $1 AND left(contact_key, 8) = $2`
+
+	// Written as a purge writes it: the gap first, then every row that has ended.
+	sqlGap = `
+INSERT INTO {schema}.ledger_gap (tenant, month)
+SELECT DISTINCT t.id, date_trunc('month', l.done_at)::date
+  FROM {schema}.ledger l CROSS JOIN conveyance.tenant t
+ WHERE l.done_at IS NOT NULL
+ON CONFLICT DO NOTHING`
+
+	sqlDrop = `DELETE FROM {schema}.ledger WHERE done_at IS NOT NULL`
+)
