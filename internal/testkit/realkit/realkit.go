@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"conveyance/internal/realparts/kafka"
+	"conveyance/internal/realparts/registry"
 )
 
 // Wanted skips a test where real parts are not asked for.
@@ -38,4 +39,19 @@ func Kafka(t testing.TB, o kafka.Options) *kafka.Cluster {
 		_ = c.Drop()
 	})
 	return c
+}
+
+// Registry starts a registry that ends with the test.
+func Registry(t testing.TB) *registry.Registry {
+	t.Helper()
+	Wanted(t)
+	r, err := registry.Start(t.Context(), filepath.Join(t.TempDir(), "registry"))
+	require.NoError(t, err)
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("registry: %s", r.Said())
+		}
+		_ = r.Kill()
+	})
+	return r
 }

@@ -55,9 +55,9 @@ func (s *suite) refusals(t *testing.T) {
 	s.refused(t, 404, 40401, "GET", "/subjects/"+subject+"/versions/latest", nil)
 	s.refused(t, 404, 40401, "POST", "/subjects/"+subject, of(deal))
 	s.refused(t, 404, 40403, "GET", "/schemas/ids/99999999", nil)
-	invalid := []string{`{"type":"recrd"}`, `{`}
-	if !s.differs(LaxSchemas) {
-		invalid = append(invalid, ``, `{"type":"record","name":"A","fields":[{"name":"x","type":"int","default":"no"}]}`)
+	invalid := []string{`{"type":"recrd"}`, `{`, `{"type":"record","name":"A","fields":[{"name":"x","type":"int","default":"no"}]}`}
+	if !s.differs(EmptySchemas) {
+		invalid = append(invalid, ``)
 	}
 	for _, text := range invalid {
 		s.refused(t, 422, 42201, "POST", "/subjects/"+subject+"/versions", of(text))
