@@ -13,6 +13,7 @@ import (
 
 	"conveyance/avro/wire"
 	"conveyance/internal/budget"
+	"conveyance/internal/fault"
 	"conveyance/internal/fleet"
 	"conveyance/internal/ledger"
 	"conveyance/internal/observe"
@@ -70,6 +71,9 @@ func runStage(
 	}
 	log, err := g.logger(name)
 	if err != nil {
+		return err
+	}
+	if err := fault.At("start"); err != nil {
 		return err
 	}
 	if err := checkMigrations(ctx, g.PostgresURL, append(schemas, tenant.Schema)...); err != nil {

@@ -9,6 +9,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"conveyance/internal/fault"
 	"conveyance/internal/postgres"
 	"conveyance/internal/tenant"
 	"conveyance/internal/verdict"
@@ -60,13 +61,25 @@ func (s *Shared) In(bucket string) Budget { return &Shared{shared: s.shared, buc
 // Take implements Budget. Where an account has two windows it takes of the short one first: what is
 // lost, where the long one has nothing left, is made good soon.
 func (s *Shared) Take(ctx context.Context, a tenant.Account, lane string) error {
+	if err := fault.At("limiter.before"); err != nil {
+		return unavailable(err)
+	}
 	if s.bucket == "" && s.bursts(a) {
 		if err := s.take(ctx, a, Burst, lane); err != nil {
 			return err
 		}
 	}
-	return s.take(ctx, a, s.bucket, lane)
+	if err := s.take(ctx, a, s.bucket, lane); err != nil {
+		return err
+	}
+	if err := fault.At("limiter.after"); err != nil {
+		return unavailable(err)
+	}
+	return nil
 }
+
+// unavailable is what a caller hears where Postgres gives no token.
+func unavailable(err error) error { return verdict.Stalled("postgres unavailable", err) }
 
 // bursts says whether an account has a second window.
 func (s *shared) bursts(a tenant.Account) bool {

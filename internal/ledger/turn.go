@@ -124,6 +124,9 @@ type Result struct {
 // Commit runs a turn. On an error for which postgres.IsUnknownCommit holds the same turn must be
 // committed again until it is known (protocol.md 6); on any other error nothing was written.
 func (s *Store) Commit(ctx context.Context, t *Turn) (out Result, err error) {
+	if err := t.begins(); err != nil {
+		return out, err
+	}
 	err = postgres.Tx(ctx, s.pool, func(tx pgx.Tx) error {
 		out = Result{Fates: map[Place]Fate{}, Answers: make([]Answer, len(t.Wants))}
 		if err := s.compare(ctx, tx, t, out.Fates); err != nil {
@@ -144,7 +147,10 @@ func (s *Store) Commit(ctx context.Context, t *Turn) (out Result, err error) {
 		}
 		return nil
 	})
-	return out, err
+	if err != nil {
+		return out, err
+	}
+	return out, t.ended()
 }
 
 func (s *Store) compare(ctx context.Context, tx pgx.Tx, t *Turn, fates map[Place]Fate) error {

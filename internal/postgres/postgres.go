@@ -13,6 +13,8 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
+
+	"conveyance/internal/fault"
 )
 
 const (
@@ -101,11 +103,20 @@ func commit(ctx context.Context, tx pgx.Tx) error {
 	if tx.Conn().IsClosed() {
 		return fmt.Errorf("committing: %w", pgconn.ErrConnClosed)
 	}
+	if err := fault.At("commit.before"); err != nil {
+		return fmt.Errorf("committing: %w", err)
+	}
 	if err := tx.Commit(ctx); err != nil {
 		return &commitError{err}
 	}
+	if err := fault.At("commit.after"); err != nil {
+		return Unanswered(err)
+	}
 	return nil
 }
+
+// Unanswered makes err that of a COMMIT that was sent and of whose outcome nothing is known.
+func Unanswered(err error) error { return &commitError{err} }
 
 // Timeouts queues the engine's timeouts as the first statement of a batch that is sent without a
 // transaction of its own: Postgres runs such a batch as one transaction, in one round trip.

@@ -8,6 +8,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"conveyance/internal/fault"
 	"conveyance/internal/ledger"
 	"conveyance/internal/postgres"
 	"conveyance/internal/verdict"
@@ -292,7 +293,13 @@ func (w *worker) produce(ctx context.Context, outs []*kgo.Record) error {
 	}
 	slow := time.AfterFunc(slowProduce, func() { w.setStall(stallWork, "kafka does not acknowledge", errNoAck) })
 	defer slow.Stop()
-	return w.s.outs[int(w.Part)%len(w.s.outs)].produce(ctx, outs)
+	if err := fault.At("produce.before"); err != nil {
+		return err
+	}
+	if err := w.s.outs[int(w.Part)%len(w.s.outs)].produce(ctx, outs); err != nil {
+		return err
+	}
+	return fault.At("produce.after")
 }
 
 func (w *worker) forget() {

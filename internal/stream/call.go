@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"conveyance/internal/fault"
 	"conveyance/internal/ledger"
 	"conveyance/internal/observe"
 	"conveyance/internal/verdict"
@@ -63,7 +64,13 @@ func (k *keyed) apply(ctx context.Context, r *Record, f ledger.Effect) (receipt 
 			err = fmt.Errorf("panic %T at %s", p, panicPlace())
 		}
 	}()
-	return k.h.Apply(ctx, r, f)
+	if err := fault.At("call.before"); err != nil {
+		return receipt, err
+	}
+	if receipt, err = k.h.Apply(ctx, r, f); err != nil {
+		return receipt, err
+	}
+	return receipt, fault.At("call.after")
 }
 
 // called takes the outcome of a call in. An error that does not say that nothing was done is a

@@ -11,6 +11,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"conveyance/internal/fault"
 	"conveyance/internal/ledger"
 	"conveyance/internal/observe"
 )
@@ -22,6 +23,9 @@ func (s *session) claim(
 	assigned map[string]map[int32]kgo.Offset,
 ) (map[string]map[int32]kgo.Offset, error) {
 	<-s.opened
+	if err := fault.At("assign.before"); err != nil {
+		return nil, err
+	}
 	var places []ledger.Place
 	for t, parts := range assigned {
 		for n := range parts {
@@ -53,6 +57,9 @@ func (s *session) claim(
 	}
 	memory, err := s.e.store.Read(ctx, places) // after the claim (2)
 	if err != nil {
+		return nil, err
+	}
+	if err := fault.At("assign.after"); err != nil {
 		return nil, err
 	}
 	for i, c := range claims {

@@ -8,6 +8,7 @@ import (
 
 	"conveyance/avro/event"
 	"conveyance/avro/wire"
+	"conveyance/internal/fault"
 	"conveyance/internal/verdict"
 )
 
@@ -31,7 +32,7 @@ func (p *partition) decode(ctx context.Context, it *item) bool {
 		return true
 	}
 	for n := 1; ; n++ {
-		m, err := p.s.e.deps.Codec.Decode(ctx, it.Value)
+		m, err := p.message(ctx, it.Value)
 		if err == nil {
 			it.Message = m
 		} else if it.decided = undecoded(string(named), err); it.decided.Kind == verdict.Stall {
@@ -47,6 +48,13 @@ func (p *partition) decode(ctx context.Context, it *item) bool {
 		}
 		return true
 	}
+}
+
+func (p *partition) message(ctx context.Context, value []byte) (event.Message, error) {
+	if err := fault.At("decode"); err != nil {
+		return nil, err
+	}
+	return p.s.e.deps.Codec.Decode(ctx, value)
 }
 
 // undecoded is what a record comes to that cannot be decoded, and is named so by its header; empty

@@ -12,6 +12,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"go.uber.org/zap"
 
+	"conveyance/internal/fault"
 	"conveyance/internal/ledger"
 	"conveyance/internal/observe"
 	"conveyance/internal/postgres"
@@ -106,6 +107,9 @@ func (e *Engine) Run(ctx context.Context) error {
 
 // session runs one session, and returns why it ended.
 func (e *Engine) session(ctx context.Context) error {
+	if err := fault.At("session.open"); err != nil {
+		return err
+	}
 	s, err := e.open(ctx)
 	if err != nil {
 		return err

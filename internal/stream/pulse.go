@@ -10,6 +10,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"conveyance/internal/fault"
 	"conveyance/internal/ledger"
 	"conveyance/internal/observe"
 )
@@ -143,6 +144,10 @@ func (s *session) mirror(ctx context.Context, ps []*partition) {
 		}
 		return nil
 	})
+	if err := fault.At("mirror.before"); err != nil {
+		s.unmirrored(err)
+		return
+	}
 	ctx, cancel := context.WithTimeout(ctx, mirrorTimeout)
 	defer cancel()
 	s.cl.CommitOffsetsSync(
@@ -150,11 +155,16 @@ func (s *session) mirror(ctx context.Context, ps []*partition) {
 		offsets,
 		func(_ *kgo.Client, _ *kmsg.OffsetCommitRequest, _ *kmsg.OffsetCommitResponse, err error) {
 			if err != nil && ctx.Err() == nil {
-				s.e.deps.Log.Debug("mirror.trouble", observe.Err(err))
+				s.unmirrored(err)
 			}
 		},
 	)
+	if err := fault.At("mirror.after"); err != nil {
+		s.unmirrored(err)
+	}
 }
+
+func (s *session) unmirrored(err error) { s.e.deps.Log.Debug("mirror.trouble", observe.Err(err)) }
 
 // recheck lets partitions go on whose stored offset is in the log again, or was set anew: a new
 // session claims and reads from there.

@@ -17,6 +17,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"conveyance/internal/fault"
 	"conveyance/internal/ledger"
 	"conveyance/internal/observe"
 )
@@ -158,12 +159,19 @@ func (s *session) drain(ctx context.Context) {
 
 func (s *session) drop(p *partition) {
 	p.quit()
-	s.lane.remove(p, s.e.cfg.DrainTimeout)
+	limit := s.e.cfg.DrainTimeout
+	if fault.At("revoke.before") != nil {
+		limit = 0 // as if it could not be finished
+	}
+	s.lane.remove(p, limit)
 	s.mu.Lock()
 	if s.parts[p.Place] == p {
 		delete(s.parts, p.Place)
 	}
 	s.mu.Unlock()
+	if err := fault.At("revoke.after"); err != nil {
+		s.ended(err)
+	}
 }
 
 // reopen ends the session: p's token is somebody else's, or p cannot be read by this client.

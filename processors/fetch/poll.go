@@ -9,6 +9,7 @@ import (
 
 	"conveyance/avro/event"
 	"conveyance/internal/budget"
+	"conveyance/internal/fault"
 	"conveyance/internal/observe"
 	"conveyance/internal/postgres"
 	"conveyance/internal/tenant"
@@ -58,12 +59,19 @@ func (f *Fetch) walk(ctx context.Context, l lease, a tenant.Account) (producers.
 	})
 	s := &sink{f: f, who: l.account, lane: l.lane()}
 	take := func(c producers.Change) error { return s.yield(ctx, c) }
-	cursor, err := f.vendors[l.vendor].Poller.Poll(ctx, a, l.cursor, take)
+	err := fault.At("poll.before")
+	var cursor producers.Cursor
+	if err == nil {
+		cursor, err = f.vendors[l.vendor].Poller.Poll(ctx, a, l.cursor, take)
+	}
 	if err == nil {
 		err = s.err // a poller that goes on after a refused yield has not reached its end
 	}
 	if err == nil {
 		err = s.flush(ctx)
+	}
+	if err == nil {
+		err = fault.At("poll.after")
 	}
 	if cause := context.Cause(ctx); err != nil && errors.Is(cause, errLeaseLost) {
 		err = cause

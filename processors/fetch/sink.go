@@ -8,6 +8,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"conveyance/avro/event"
+	"conveyance/internal/fault"
 	"conveyance/internal/postgres"
 	"conveyance/internal/stream"
 	"conveyance/internal/verdict"
@@ -104,6 +105,9 @@ func (s *sink) publish(ctx context.Context, in *incoming) error {
 		outs[i] = hinted(out(b), "poll", b.ReadAt)
 	}
 	err := s.f.publish.Publish(ctx, outs...)
+	if err == nil {
+		err = fault.At("poll.published")
+	}
 	if err == nil {
 		return nil
 	}

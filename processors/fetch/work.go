@@ -8,6 +8,7 @@ import (
 
 	"conveyance/avro/event"
 	"conveyance/internal/budget"
+	"conveyance/internal/fault"
 	"conveyance/internal/observe"
 	"conveyance/internal/postgres"
 	"conveyance/internal/tenant"
@@ -65,8 +66,15 @@ func (f *Fetch) work(ctx context.Context, j job, a tenant.Account) (stalled bool
 func (f *Fetch) fetch(ctx context.Context, j job, a tenant.Account) ending {
 	v := f.vendors[j.resource.Vendor]
 	call, cancel := context.WithTimeout(ctx, callTimeout)
-	snap, err := f.read(call, v, j, a)
+	err := fault.At("fetch.before")
+	var snap *event.VendorSnapshot
+	if err == nil {
+		snap, err = f.read(call, v, j, a)
+	}
 	cancel()
+	if err == nil {
+		err = fault.At("fetch.after")
+	}
 	if interrupted(ctx) && err != nil {
 		err = errShutdown
 	}
@@ -95,7 +103,11 @@ func (f *Fetch) pass(ctx context.Context, j job, snap *event.VendorSnapshot) end
 	}
 	send, cancel := context.WithTimeout(ctx, publishTimeout)
 	defer cancel()
-	if err := f.publish.Publish(send, hinted(out(snap), j.hintedBy, j.hintedAt)); err != nil {
+	err := f.publish.Publish(send, hinted(out(snap), j.hintedBy, j.hintedAt))
+	if err == nil {
+		err = fault.At("fetch.published")
+	}
+	if err != nil {
 		if interrupted(ctx) {
 			err = errShutdown
 		}

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"conveyance/avro/event"
+	"conveyance/internal/fault"
 	"conveyance/internal/observe"
 	"conveyance/internal/tenant"
 	"conveyance/producers"
@@ -76,6 +77,9 @@ func (d *Door) read(w http.ResponseWriter, r *http.Request) (body []byte, taken 
 	if r.ContentLength > bodyBytesMax {
 		return nil, 0, &http.MaxBytesError{Limit: bodyBytesMax}
 	}
+	if err := fault.At("ingest.read.before"); err != nil {
+		return nil, 0, err
+	}
 	src := http.MaxBytesReader(w, r.Body, bodyBytesMax)
 	size := int64(freeBytes)
 	if r.ContentLength >= 0 && r.ContentLength < size {
@@ -86,7 +90,7 @@ func (d *Door) read(w http.ResponseWriter, r *http.Request) (body []byte, taken 
 		n, err := src.Read(body[len(body):cap(body)])
 		body = body[:len(body)+n]
 		if errors.Is(err, io.EOF) {
-			return body, taken, nil
+			return body, taken, fault.At("ingest.verify.before")
 		}
 		if err != nil {
 			return nil, taken, err
@@ -135,8 +139,15 @@ func (d *Door) accept(w http.ResponseWriter, r *http.Request, in *delivery) {
 	}
 	d.flying.Add(1)
 	record := in.record(d.cfg.Now())
-	if err := d.publish.Publish(ctx, recordKey(record), record, func(err error) { d.land(f, err) }); err != nil {
+	err := fault.At("ingest.produce.before")
+	if err == nil {
+		err = d.publish.Publish(ctx, recordKey(record), record, func(err error) { d.land(f, err) })
+	}
+	if err != nil {
 		d.land(f, err)
+	}
+	if fault.At("ingest.ack.before") != nil {
+		cancel() // as if its time were over
 	}
 	select {
 	case err := <-f.acked:
@@ -178,12 +189,18 @@ func (d *Door) land(f *flight, err error) {
 
 // landed answers a delivery whose outcome came in time.
 func (d *Door) landed(w http.ResponseWriter, in *delivery, err error) {
+	if err == nil {
+		err = fault.At("ingest.answer.before")
+	}
 	if err != nil {
 		d.away(err)
 		d.busy(w, in, "refused")
 		return
 	}
 	d.answer(w, in, http.StatusOK, outcomeAccepted)
+	if fault.At("ingest.answer.after") != nil {
+		panic(http.ErrAbortHandler) // how net/http breaks the connection: the answer never arrives
+	}
 }
 
 // deadline is how long a vendor's delivery may take from its first byte here to our answer.
