@@ -8,6 +8,7 @@ import (
 	"io"
 	"math"
 	"net/http"
+	"path"
 	"strconv"
 	"sync"
 	"time"
@@ -20,6 +21,9 @@ import (
 
 // hangMax is how long a hung request is held at most, so that a forgotten fault frees its callers.
 const hangMax = 10 * time.Minute
+
+// clockWait is what a vendor with a wrong clock asks for.
+const clockWait = 2 * time.Second
 
 // desk is where a vendor's requests arrive: each is written down, a fault may strike it, and what
 // the vendor answers is dressed with the vendor's quirks.
@@ -72,6 +76,12 @@ func (d *desk) refuse(w http.ResponseWriter, r *http.Request, e fault.Effect) (s
 		w.Header().Set("Retry-After", strconv.FormatFloat(math.Ceil(e.Wait.Seconds()), 'f', 0, 64))
 		d.Refuse(w, http.StatusTooManyRequests, "a fault of the sandbox")
 		return http.StatusTooManyRequests, true
+	case fault.Clock:
+		now := d.clock().Add(e.Wait).UTC()
+		w.Header().Set("Date", now.Format(http.TimeFormat))
+		w.Header().Set("Retry-After", now.Add(clockWait).Format(http.TimeFormat))
+		d.Refuse(w, http.StatusTooManyRequests, "a fault of the sandbox")
+		return http.StatusTooManyRequests, true
 	case fault.Unauthorized:
 		d.Refuse(w, http.StatusUnauthorized, "the credential is not valid")
 		return http.StatusUnauthorized, true
@@ -81,8 +91,8 @@ func (d *desk) refuse(w http.ResponseWriter, r *http.Request, e fault.Effect) (s
 		return http.StatusOK, true
 	case fault.Redirect:
 		w.Header().Set("Location", e.URL)
-		w.WriteHeader(http.StatusFound)
-		return http.StatusFound, true
+		w.WriteHeader(http.StatusMovedPermanently)
+		return http.StatusMovedPermanently, true
 	case fault.Huge:
 		huge(w)
 		return http.StatusOK, true
@@ -105,6 +115,8 @@ func (d *desk) carryOut(w http.ResponseWriter, r *http.Request, e fault.Effect) 
 	switch e.Kind {
 	case fault.Slow:
 		d.wait(r.Context(), e.Wait)
+	case fault.Newer:
+		d.change(r)
 	case fault.Stale:
 		r = r.WithContext(records.Stale(r.Context()))
 	default:
@@ -140,6 +152,29 @@ func (d *desk) doLater(r *http.Request, after time.Duration) {
 		d.wait(ctx, after)
 		d.Handler.ServeHTTP(&answer{header: http.Header{}}, r)
 	})
+}
+
+// change touches what a request asks about: the record that its path names, or, of a list, the one that
+// changed last. What the vendor answers is then newer than whatever led to the request.
+func (d *desk) change(r *http.Request) {
+	a, id := d.Caller(r), path.Base(r.URL.Path)
+	var kind string
+	var last records.Record
+	for _, k := range d.Kinds {
+		for _, rec := range d.journal.store.Now().List(a.Key(), k) {
+			switch {
+			case !rec.Exists():
+			case rec.ID == id:
+				_, _ = d.Put(a, k, id, map[string]any{}) // a closed sandbox changes nothing
+				return
+			case rec.Modified.After(last.Modified):
+				kind, last = k, rec
+			}
+		}
+	}
+	if kind != "" {
+		_, _ = d.Put(a, kind, last.ID, map[string]any{})
+	}
 }
 
 func (d *desk) wait(ctx context.Context, long time.Duration) {

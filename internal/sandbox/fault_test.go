@@ -22,7 +22,7 @@ func TestRefusingFaultsLeaveTheRequestUndone(t *testing.T) {
 		"retry-after:7":  func(a answer) { require.Equal(t, 429, a.status); require.Equal(t, "7", a.header.Get("Retry-After")) },
 		"unauthorized":   func(a answer) { require.Equal(t, 401, a.status); require.Contains(t, string(a.body), "errorMessage") },
 		"html":           func(a answer) { require.Equal(t, 200, a.status); require.Contains(t, string(a.body), "<html>") },
-		"redirect:/away": func(a answer) { require.Equal(t, 302, a.status); require.Equal(t, "/away", a.header.Get("Location")) },
+		"redirect:/away": func(a answer) { require.Equal(t, 301, a.status); require.Equal(t, "/away", a.header.Get("Location")) },
 		"status:204":     func(a answer) { require.Equal(t, 204, a.status); require.Empty(t, a.body) },
 	} {
 		w.fault("followupboss", map[string]any{"fault": fault, "times": 1})
@@ -149,6 +149,41 @@ func TestStaleAnswersLagOneChangeBehind(t *testing.T) {
 	require.Contains(t, string(w.want(200, "GET", "/skyslope/api/files/sales/g", nil, h).body), `"status":"Pre-Contract"`)
 	require.Contains(t, string(w.want(200, "GET", "/skyslope/api/files/sales/new", nil, h).body), `"status":"Incomplete"`)
 	require.Contains(t, string(w.want(200, "GET", "/skyslope/api/files/sales/g", nil, h).body), `"status":"Pending"`)
+}
+
+func TestNewerAnswersAreOfAChangeThatNobodyHasHeardOf(t *testing.T) {
+	t.Parallel()
+	w := open(t, nil)
+	w.sale("lakeshore", "g", map[string]any{"status": "Pending"})
+	w.clock.move(time.Hour)
+	h := w.login("lakeshore")
+	modified := func(path string) string {
+		_, rest, _ := strings.Cut(string(w.want(200, "GET", path, nil, h).body), `"modifiedOn":"`)
+		return rest[:len("2006-01-02T15:04:05")]
+	}
+	before := modified("/skyslope/api/files/sales/g")
+	w.fault("skyslope", map[string]any{"fault": "newer", "times": 1})
+	after := modified("/skyslope/api/files/sales/g")
+	require.Greater(t, after, before)
+	require.Equal(t, after, modified("/skyslope/api/files/sales/g"), "and it stays")
+	w.clock.move(time.Hour)
+	w.fault("skyslope", map[string]any{"fault": "newer", "times": 1})
+	require.Greater(t, modified("/skyslope/api/files?type=sale&modifiedAfter=2026-01-01T00:00:00.000"), after, "in a list too")
+}
+
+func TestClockOfAVendorMayBeWrong(t *testing.T) {
+	t.Parallel()
+	w := open(t, nil)
+	for fault, off := range map[string]time.Duration{"clock:-3600": -time.Hour, "clock:60": time.Minute} {
+		w.fault("followupboss", map[string]any{"fault": fault, "times": 1})
+		a := w.want(429, "GET", people, nil, crm("lakeshore"))
+		said, err := http.ParseTime(a.header.Get("Date"))
+		require.NoError(t, err)
+		require.Equal(t, w.clock.Now().Add(off), said)
+		until, err := http.ParseTime(a.header.Get("Retry-After"))
+		require.NoError(t, err)
+		require.Equal(t, 2*time.Second, until.Sub(said))
+	}
 }
 
 func TestHugeAnswersGoOn(t *testing.T) {

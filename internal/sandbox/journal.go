@@ -34,7 +34,7 @@ type Request struct {
 	Key        string `json:"key"`
 	BodySHA256 string `json:"body_sha256"`     // of the body as it came, in hex
 	Fault      string `json:"fault,omitempty"` // the kind of the fault that struck it
-	// Remark is what the vendor holds against the request: "polled again" where docusign was asked for
+	// Remark is what the vendor holds against the request: "over quota" where it was refused for that, "polled again" where docusign was asked for
 	// the same part of the same envelope less than 15 minutes ago, in its time.
 	Remark string `json:"remark,omitempty"`
 

@@ -176,7 +176,7 @@ func (s *api) within(h handler) http.HandlerFunc {
 			fail(w, http.StatusBadRequest, "USER_LACKS_MEMBERSHIP", "the user is no member of this account")
 			return
 		}
-		if !s.spend(w, a) {
+		if !s.spend(w, r, a) {
 			return
 		}
 		h(w, r, a)

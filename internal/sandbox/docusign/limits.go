@@ -32,7 +32,7 @@ const (
 )
 
 // spend counts a request, tells the limits in headers, and refuses what is too much.
-func (s *api) spend(w http.ResponseWriter, a world.Account) bool {
+func (s *api) spend(w http.ResponseWriter, r *http.Request, a world.Account) bool {
 	now := s.base.Clock()
 	burst := s.windows.Of(a.Key(), burstMax, s.base.Window(burstSpan)).Take(now)
 	left, resets, fits := s.hours.take(a.Key(), now, s.base.Window(time.Hour), burst.OK)
@@ -47,6 +47,9 @@ func (s *api) spend(w http.ResponseWriter, a world.Account) bool {
 		fail(w, http.StatusBadRequest, burstExceeded, "too many requests in 30 seconds; the limit is "+strconv.Itoa(burstMax))
 	case !fits:
 		fail(w, http.StatusBadRequest, hourlyExceeded, "too many requests in this hour; the limit is "+strconv.Itoa(hourlyMax))
+	}
+	if !burst.OK || !fits {
+		world.Remark(r.Context(), world.OverQuota)
 	}
 	return burst.OK && fits
 }
@@ -104,6 +107,7 @@ func (r *reads) again(path string, now time.Time, span time.Duration) bool {
 func (s *api) polled(w http.ResponseWriter, r *http.Request, a world.Account, id string) bool {
 	now := s.base.Clock()
 	if !s.windows.Of(a.Key()+" "+id, readsMax, s.base.Window(time.Hour)).Take(now).OK {
+		world.Remark(r.Context(), world.OverQuota)
 		fail(w, http.StatusBadRequest, pollingExceeded, "too many reads of one envelope in an hour")
 		return true
 	}

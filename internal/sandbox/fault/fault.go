@@ -21,12 +21,14 @@ const (
 	RetryAfter   Kind = "retry-after"  // retry-after:S: refuse with 429 and that wait
 	Unauthorized Kind = "unauthorized" // refuse as if the credential were dead
 	HTML         Kind = "html"         // refuse with a proxy's page, 200 text/html
-	Redirect     Kind = "redirect"     // redirect:URL: refuse with 302
+	Redirect     Kind = "redirect"     // redirect:URL: refuse with 301
 	Huge         Kind = "huge"         // refuse with a JSON answer of HugeBytes
 	Hang         Kind = "hang"         // refuse by never answering, until the caller hangs up
 	Slow         Kind = "slow"         // slow:S: do it, after S seconds
 	Late         Kind = "late"         // late or late:S: answer 504 at once, do it S seconds afterwards
 	Stale        Kind = "stale"        // do it on records as they were before their last change
+	Newer        Kind = "newer"        // do it after what it asks about has changed once more
+	Clock        Kind = "clock"        // clock:S: refuse with 429 and an instant, on a clock that is S seconds fast
 	Reset        Kind = "reset"        // spoil: the connection breaks in the middle of the body
 	Truncate     Kind = "truncate"     // spoil: half of the body, as if it were whole
 	Rename       Kind = "rename"       // rename:a=b: spoil: keys a are called b
@@ -41,7 +43,7 @@ const Webhook = "WEBHOOK "
 
 const (
 	// HugeBytes is how long a huge answer goes on: above every limit that a client may have.
-	HugeBytes = 1 << 30
+	HugeBytes = 10 << 30
 	// lateAfter is how long after its 504 a late request is done, where the fault does not say.
 	lateAfter = time.Second
 	// secondsMax bounds waits, so that a typing error does not hold a request for years.
@@ -54,7 +56,7 @@ const (
 type Effect struct {
 	Kind     Kind
 	Code     int           // Status; Duplicate: how many copies
-	Wait     time.Duration // RetryAfter, Slow, Late
+	Wait     time.Duration // RetryAfter, Slow, Late; Clock: how fast it is, below zero where it is slow
 	URL      string        // Redirect
 	From, To string        // Rename: key and new key; Retype: key and type
 }
@@ -65,7 +67,7 @@ func Parse(text string) (Effect, error) {
 	e := Effect{Kind: Kind(name)}
 	var err error
 	switch e.Kind {
-	case Unauthorized, HTML, Huge, Hang, Stale, Reset, Truncate, Reorder:
+	case Unauthorized, HTML, Huge, Hang, Stale, Newer, Reset, Truncate, Reorder:
 		if hasArg {
 			err = errors.New("it takes no argument")
 		}
@@ -81,6 +83,11 @@ func Parse(text string) (Effect, error) {
 		}
 	case RetryAfter, Slow:
 		e.Wait, err = seconds(arg)
+	case Clock:
+		fast, slow := strings.CutPrefix(arg, "-")
+		if e.Wait, err = seconds(fast); slow {
+			e.Wait = -e.Wait
+		}
 	case Late:
 		e.Wait = lateAfter
 		if hasArg {
@@ -101,7 +108,7 @@ func Parse(text string) (Effect, error) {
 		}
 	default:
 		err = errors.New("there are status:N retry-after:S unauthorized html redirect:URL huge hang slow:S late[:S] " +
-			"stale reset truncate rename:a=b retype:a=type duplicate:N reorder")
+			"stale newer clock:S reset truncate rename:a=b retype:a=type duplicate:N reorder")
 	}
 	if err != nil {
 		return Effect{}, fmt.Errorf("fault %q: %w", text, err)

@@ -20,7 +20,8 @@ func TestFaultsAreReadWithTheirArguments(t *testing.T) {
 		"redirect:http://127.0.0.1:9/x": {Kind: Redirect, URL: "http://127.0.0.1:9/x"}, "hang": {Kind: Hang},
 		"rename:status=transaction_status": {Kind: Rename, From: "status", To: "transaction_status"},
 		"retype:salePrice=string":          {Kind: Retype, From: "salePrice", To: "string"},
-		"duplicate:2":                      {Kind: Duplicate, Code: 2}, "reorder": {Kind: Reorder},
+		"clock:60":                         {Kind: Clock, Wait: time.Minute}, "clock:-1.5": {Kind: Clock, Wait: -1500 * time.Millisecond}, "newer": {Kind: Newer},
+		"duplicate:2": {Kind: Duplicate, Code: 2}, "reorder": {Kind: Reorder},
 	} {
 		got, err := Parse(text)
 		require.NoError(t, err, text)
@@ -28,7 +29,7 @@ func TestFaultsAreReadWithTheirArguments(t *testing.T) {
 	}
 	for _, text := range []string{
 		"", "explode", "status", "status:x", "status:600", "hang:1", "slow:", "slow:NaN", "slow:1e9", "redirect:", "redirect:a\nb",
-		"rename:a", "rename:=b", "retype:a=", "retype:a=colour", "duplicate:0", "reorder:1",
+		"rename:a", "rename:=b", "retype:a=", "retype:a=colour", "duplicate:0", "reorder:1", "clock", "clock:--1", "newer:1",
 	} {
 		_, err := Parse(text)
 		require.ErrorContains(t, err, "fault", text)
@@ -115,7 +116,8 @@ func FuzzParse(f *testing.F) {
 			return
 		}
 		require.LessOrEqual(t, e.Wait, secondsMax*time.Second)
-		require.GreaterOrEqual(t, e.Wait, time.Duration(0))
+		require.True(t, e.Wait >= 0 || e.Kind == Clock)
+		require.GreaterOrEqual(t, e.Wait, -secondsMax*time.Second)
 		if json.Valid([]byte(body)) {
 			require.True(t, json.Valid(e.Spoil([]byte(body))))
 		}

@@ -69,6 +69,7 @@ func (f *api) within(h handler) http.HandlerFunc {
 			w.Header().Set("X-RateLimit-Remaining", strconv.Itoa(left.Remaining))
 			w.Header().Set("X-RateLimit-Window", strconv.Itoa(int(win.Span.Seconds())))
 			if !left.OK {
+				world.Remark(r.Context(), world.OverQuota)
 				w.Header().Set("Retry-After", reply.Seconds(left.After))
 				refuse(w, http.StatusTooManyRequests, "Rate limit exceeded. The request was not processed.")
 				return

@@ -85,6 +85,7 @@ func (s *api) within(h func(http.ResponseWriter, *http.Request, world.Account)) 
 		w.Header().Set("x-ratelimit-remaining", itoa(left.Remaining))
 		w.Header().Set("x-ratelimit-reset", reply.Seconds(left.After))
 		if !left.OK {
+			world.Remark(r.Context(), world.OverQuota)
 			w.Header().Set("Retry-After", reply.Seconds(left.After))
 			refuse(w, http.StatusTooManyRequests, "the rate limit is exceeded")
 			return

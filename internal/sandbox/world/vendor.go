@@ -71,6 +71,9 @@ type Vendor struct {
 	Run func(ctx context.Context)
 }
 
+// OverQuota is the remark on a request that was refused since the account's quota was used up.
+const OverQuota = "over quota"
+
 type remarkKey struct{}
 
 // WithRemark returns a context in which a handler may remark on its request, and where the remark
