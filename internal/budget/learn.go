@@ -36,7 +36,7 @@ func read(bucket string, status int, h http.Header, now time.Time) word {
 	if status == http.StatusTooManyRequests {
 		w.closed = LimitedFor
 		if after, told := RetryAfter(h, now); told {
-			w.closed = after
+			w.closed = max(after, spentFor)
 		}
 	}
 	if scope := h.Get("X-RateLimit-Context"); bucket == "" && scope != "" && !strings.EqualFold(scope, "global") {
@@ -49,7 +49,7 @@ func read(bucket string, status int, h http.Header, now time.Time) word {
 		w.window = min(time.Duration(min(n, callsMax))*time.Second, windowMax)
 	}
 	if n, ok := number(h.Get("X-RateLimit-Remaining")); ok && n <= 0 {
-		w.closed = max(w.closed, spentFor, resets(h.Get("X-RateLimit-Reset"), now))
+		w.closed = max(w.closed, spentFor, resets(h.Get("X-RateLimit-Reset"), clockOf(h, now)))
 	}
 	return w
 }
@@ -88,15 +88,24 @@ func number(s string) (int, bool) {
 	return n, err == nil
 }
 
-// RetryAfter reads the header in both of its forms, bounded to an hour, and whether there was one
-// that can be understood.
+// clockOf is the vendor's own clock as its answer tells it, which instants in the answer are meant by:
+// it may be minutes off ours. Where it tells none, it is ours.
+func clockOf(h http.Header, now time.Time) time.Time {
+	if at, err := http.ParseTime(h.Get("Date")); err == nil {
+		return at
+	}
+	return now
+}
+
+// RetryAfter reads the header in both of its forms, an instant on the vendor's own clock, bounded to an
+// hour, and whether there was one that can be understood.
 func RetryAfter(h http.Header, now time.Time) (time.Duration, bool) {
 	text := strings.TrimSpace(h.Get("Retry-After"))
 	if text == "" {
 		return 0, false
 	}
 	if at, err := http.ParseTime(text); err == nil {
-		return min(max(at.Sub(now), 0), retryAfterMax), true
+		return min(max(at.Sub(clockOf(h, now)), 0), retryAfterMax), true
 	}
 	seconds, err := strconv.ParseFloat(text, 64)
 	if err != nil || seconds < 0 || math.IsNaN(seconds) {

@@ -62,7 +62,16 @@ func TestHeadersAreReadAsEachVendorWritesThem(t *testing.T) {
 		},
 		"overflow": {status: 200, header: map[string]string{"X-RateLimit-Limit": "99999999999999999999"}},
 		"date":     {status: 429, header: map[string]string{"Retry-After": "Thu, 01 Jan 2026 12:00:20 GMT"}, want: word{closed: 20 * time.Second}},
-		"silent":   {status: 429, want: word{closed: LimitedFor}},
+		"date on a clock an hour slow": {
+			status: 429, header: map[string]string{"Date": "Thu, 01 Jan 2026 11:00:00 GMT", "Retry-After": "Thu, 01 Jan 2026 11:00:20 GMT"},
+			want: word{closed: 20 * time.Second},
+		},
+		"reset on a clock an hour fast": {
+			status: 200, want: word{closed: 10 * time.Minute},
+			header: map[string]string{"Date": "Thu, 01 Jan 2026 13:00:00 GMT", "X-RateLimit-Remaining": "0", "X-RateLimit-Reset": "1767273000"},
+		},
+		"date that is past": {status: 429, header: map[string]string{"Retry-After": "Thu, 01 Jan 2026 11:59:00 GMT"}, want: word{closed: spentFor}},
+		"silent":            {status: 429, want: word{closed: LimitedFor}},
 	} {
 		h := http.Header{}
 		for k, v := range tt.header {

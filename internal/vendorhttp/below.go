@@ -19,7 +19,7 @@ var errOutside = errors.New("the request leaves the configured base")
 // over belowBytesMax break off, and a call ends after the client's Timeout. It knows no account: no
 // gate, no breaker, no budget.
 func (c *Client) Below(base string) (*http.Client, error) {
-	u, err := parseBase(base, c.cfg.AllowLoopback)
+	u, err := parseBase(base, c.cfg)
 	if err != nil {
 		return nil, err
 	}

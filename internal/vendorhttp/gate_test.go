@@ -161,6 +161,16 @@ func TestLimitedAccountHoldsUntilRetryAfter(t *testing.T) {
 	}
 }
 
+func TestLimitThatEndedInThePastIsWaitedForAMomentNevertheless(t *testing.T) {
+	t.Parallel()
+	for _, header := range []string{"0", time.Now().Add(-time.Hour).UTC().Format(http.TimeFormat)} {
+		a, _ := vendor(t, status(429, "Retry-After", header))
+		began := time.Now()
+		_, err := client(t, vendorhttp.Config{}).Do(t.Context(), a, get)
+		require.GreaterOrEqual(t, verdict.Of(err).Until.Sub(began), time.Second, header)
+	}
+}
+
 func TestPausedAccountIsNotCalled(t *testing.T) {
 	t.Parallel()
 	a, n := vendor(t, status(200))

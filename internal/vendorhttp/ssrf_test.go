@@ -119,8 +119,8 @@ func TestBaseIsHTTPSOrLoopbackByPermission(t *testing.T) {
 		"":                                      {false, false},
 		"https://\x00":                          {false, false},
 	} {
-		require.Equal(t, want[0], CheckBase(base, false) == nil, base)
-		require.Equal(t, want[1], CheckBase(base, true) == nil, base)
+		require.Equal(t, want[0], CheckBase(base, Config{}) == nil, base)
+		require.Equal(t, want[1], CheckBase(base, Config{AllowLoopback: true}) == nil, base)
 	}
 }
 

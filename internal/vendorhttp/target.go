@@ -2,6 +2,7 @@ package vendorhttp
 
 import (
 	"bytes"
+	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -38,13 +39,13 @@ const (
 var errBadRequest = errors.New("the method or a header is malformed")
 
 // CheckBase returns why an account's base URL is not allowed, nil where it is. It looks nothing up:
-// the address is checked when it is dialled.
-func CheckBase(base string, allowLoopback bool) error {
-	_, err := parseBase(base, allowLoopback)
+// the address is checked when it is dialled. Of cfg it reads what is allowed.
+func CheckBase(base string, cfg Config) error {
+	_, err := parseBase(base, cfg)
 	return err
 }
 
-func parseBase(base string, allowLoopback bool) (*url.URL, error) {
+func parseBase(base string, cfg Config) (*url.URL, error) {
 	u, err := url.Parse(base)
 	switch {
 	case err != nil:
@@ -56,7 +57,8 @@ func parseBase(base string, allowLoopback bool) (*url.URL, error) {
 	case u.RawQuery != "" || u.ForceQuery || u.Fragment != "":
 		return nil, errors.New("base_url must not have a query or fragment")
 	case u.Scheme == "https":
-	case u.Scheme == "http" && allowLoopback && isLoopback(u.Hostname()):
+	case u.Scheme == "http" && cfg.AllowLoopback && isLoopback(u.Hostname()):
+	case u.Scheme == "http" && cfg.AllowHost != "" && u.Host == cfg.AllowHost:
 	default:
 		return nil, errors.New("base_url must be https")
 	}
@@ -78,7 +80,7 @@ func isLoopback(host string) bool {
 
 // target is the URL of a call: the account's base, the path below it, the query.
 func (c *Client) target(a tenant.Account, r Request) (string, error) {
-	u, err := parseBase(a.BaseURL, c.cfg.AllowLoopback)
+	u, err := parseBase(a.BaseURL, c.cfg)
 	if err != nil {
 		return "", verdict.Held(scope(a), time.Time{}, "account misconfigured", err)
 	}
@@ -122,13 +124,19 @@ func checkPath(path string) error {
 	return errors.New("path is escaped several times")
 }
 
-// transport dials only what the guard lets through. Its settings are explicit: none comes from the
-// environment.
+// transport dials only what the guard lets through, and the one allowed host by its name. Its settings
+// are explicit: none comes from the environment.
 func transport(cfg Config, control control) *http.Transport {
-	dialer := &net.Dialer{Timeout: dialTimeout, Control: control}
+	guarded, open := &net.Dialer{Timeout: dialTimeout, Control: control}, &net.Dialer{Timeout: dialTimeout}
+	dial := func(ctx context.Context, network, address string) (net.Conn, error) {
+		if cfg.AllowHost != "" && address == cfg.AllowHost { // before DNS: the operator's word, not a payload's
+			return open.DialContext(ctx, network, address)
+		}
+		return guarded.DialContext(ctx, network, address)
+	}
 	return &http.Transport{
 		Proxy:                  nil,
-		DialContext:            dialer.DialContext,
+		DialContext:            dial,
 		TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: cfg.RootCAs},
 		TLSHandshakeTimeout:    dialTimeout,
 		ForceAttemptHTTP2:      true,

@@ -72,6 +72,9 @@ type Config struct {
 	// AllowLoopback lets accounts live at http or https on this machine, on any port: simulated
 	// vendors. Without it only https, port 443 and public addresses are dialled.
 	AllowLoopback bool
+	// AllowHost is one host:port at which accounts may live in plain HTTP, whatever its address:
+	// simulated vendors on a network of their own.
+	AllowHost string
 	// RootCAs are the authorities that may sign a vendor's certificate. Default: the system's.
 	RootCAs *x509.CertPool
 	// Budget is asked before each call that is not free, and learns from each answer. Default: none.

@@ -17,6 +17,9 @@ const (
 	causeRefused = "account refused"
 	// deniedFor is when a base whose name pointed to a forbidden address is looked up again.
 	deniedFor = 5 * time.Minute
+	// limitedMin is the shortest wait after a 429, whatever it says: an instant that has passed would
+	// have the account call again at once.
+	limitedMin = time.Second
 )
 
 type tooLargeError struct{ limit int64 }
@@ -76,6 +79,7 @@ func judgeStatus(a tenant.Account, r Request, resp Response, now time.Time) erro
 		if !told {
 			wait = budget.LimitedFor
 		}
+		wait = max(wait, limitedMin)
 		return verdict.Held(scope(a), now.Add(wait), "vendor limit reached", err)
 	case status == http.StatusTooEarly, status == http.StatusServiceUnavailable && told:
 		return verdict.RetryAfter(wait, fmt.Sprintf("vendor answered %d", status), err)
