@@ -153,19 +153,19 @@ DELETE FROM {schema}.ledger l
  USING unnest($1::uuid[], $2::bigint[], $3::uuid[]) AS u(eid, step, owner)
  WHERE l.eid = u.eid AND l.step = u.step AND l.owner = u.owner AND l.state = 1`
 
-	// Primary key. An end state is written over a claim only, unless a person ends what waited.
+	// Primary key. An end state is written over a claim only.
 	sqlEnd = `
 INSERT INTO {schema}.ledger AS l
        (eid, step, pos, topic, part, key_id, owner, state, vendor_ref, line, claimed_at, done_at)
 SELECT eid, step, pos, topic, part, key_id, owner, state, NULLIF(ref, ''), NULLIF(line, ''), now(),
        CASE WHEN state <> 1 THEN now() END
   FROM unnest($1::uuid[], $2::bigint[], $3::bigint[], $4::text[], $5::int[], $6::text[], $7::uuid[], $8::smallint[],
-              $9::text[], $10::text[], $11::boolean[])
-       AS u(eid, step, pos, topic, part, key_id, owner, state, ref, line, person)
+              $9::text[], $10::text[])
+       AS u(eid, step, pos, topic, part, key_id, owner, state, ref, line)
 ON CONFLICT (eid, step) DO UPDATE
    SET state = EXCLUDED.state, done_at = EXCLUDED.done_at, owner = EXCLUDED.owner,
        vendor_ref = COALESCE(EXCLUDED.vendor_ref, l.vendor_ref), line = COALESCE(EXCLUDED.line, l.line)
- WHERE (l.state = 1 OR (l.state IN (4, 5) AND EXCLUDED.state IN (2, 7))) AND EXCLUDED.state <> 1`
+ WHERE l.state = 1 AND EXCLUDED.state <> 1`
 
 	// Primary key. Only upwards, so that a replay changes nothing.
 	sqlGuard = `
@@ -251,6 +251,13 @@ SELECT g.tenant, g.month::text
   FROM {schema}.ledger_gap g
  WHERE (g.tenant, g.month) IN (SELECT tenant, month::date FROM unnest($1::text[], $2::text[]) AS u(tenant, month))
    FOR SHARE`
+
+	// Primary key. On the word of a person who saw the effect at the destination (protocol.md 7).
+	sqlInPlace = `
+UPDATE {schema}.ledger l
+   SET state = 2, owner = u.owner, done_at = now()
+  FROM unnest($1::uuid[], $2::bigint[], $3::uuid[]) AS u(eid, step, owner)
+ WHERE l.eid = u.eid AND l.step = u.step AND l.state = 5`
 
 	// Primary key. The only way from an end state back, on a person's word (protocol.md 7).
 	sqlReclaim = `

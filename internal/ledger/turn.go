@@ -3,11 +3,13 @@ package ledger
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
+	"conveyance/internal/fault"
 	"conveyance/internal/postgres"
 	"conveyance/internal/verdict"
 )
@@ -41,17 +43,16 @@ type Move struct {
 	Next  int64
 }
 
-// End writes a ledger row's end state. Person allows to end what was parked or unknown.
+// End writes a ledger row's end state, where none stands.
 type End struct {
 	Place
 	ID
-	Pos    int64
-	KeyID  string
-	Owner  uuid.UUID
-	State  State
-	Ref    string // the vendor's
-	Line   string
-	Person bool
+	Pos   int64
+	KeyID string
+	Owner uuid.UUID
+	State State
+	Ref   string // the vendor's
+	Line  string
 }
 
 // Unclaim takes a claim back that surely led to no call: the effect is as if never tried.
@@ -160,12 +161,16 @@ func (s *Store) compare(ctx context.Context, tx pgx.Tx, t *Turn, fates map[Place
 	for _, m := range m {
 		fates[m.Place] = Fenced
 	}
+	compare := sqlCompare
+	if fault.Broken("no offset CAS") {
+		compare = strings.Replace(compare, "AND c.owner = u.owner AND c.seq = u.seq - 1", "", 1)
+	}
 	b := &pgx.Batch{}
 	b.Queue(s.in(sqlLock), topics(m), parts(m))
 	b.Queue(s.in(sqlBefore), topics(m), parts(m), owners, seqs).Query(func(rows pgx.Rows) error {
 		return each(rows, func(p Place) { fates[p] = Before })
 	})
-	b.Queue(s.in(sqlCompare), topics(m), parts(m), owners, seqs, col(m, func(m Move) int64 { return m.Next })).
+	b.Queue(s.in(compare), topics(m), parts(m), owners, seqs, col(m, func(m Move) int64 { return m.Next })).
 		Query(func(rows pgx.Rows) error { return each(rows, func(p Place) { fates[p] = Moved }) })
 	var missing []time.Time
 	s.queueMissingMonths(b, monthsOf(t), &missing)
@@ -240,8 +245,7 @@ func (s *Store) queueEnds(b *pgx.Batch, ends []End) {
 	b.Queue(s.in(sqlEnd), col(r, func(e End) [16]byte { return e.EID }), col(r, func(e End) int64 { return e.Step }),
 		col(r, func(e End) int64 { return e.Pos }), topics(r), parts(r), col(r, func(e End) string { return e.KeyID }),
 		col(r, func(e End) [16]byte { return e.Owner }), col(r, func(e End) State { return e.State }),
-		col(r, func(e End) string { return clean(e.Ref) }), col(r, func(e End) string { return clean(e.Line) }),
-		col(r, func(e End) bool { return e.Person }))
+		col(r, func(e End) string { return clean(e.Ref) }), col(r, func(e End) string { return clean(e.Line) }))
 }
 
 func (s *Store) queueGuards(b *pgx.Batch, r []Guard) {

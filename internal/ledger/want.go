@@ -8,6 +8,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"conveyance/avro/event"
+	"conveyance/internal/fault"
 )
 
 // Want asks for the right to make one call (protocol.md 24, 25).
@@ -63,7 +64,7 @@ func (s *Store) answer(ctx context.Context, tx pgx.Tx, wants []Want, out *Result
 		return err
 	}
 	var fresh []End
-	var again []Want
+	var again, inPlace []Want
 	var guards []Guard
 	for i, w := range wants {
 		fate := out.Fates[w.Place]
@@ -86,9 +87,7 @@ func (s *Store) answer(ctx context.Context, tx pgx.Tx, wants []Want, out *Result
 		case f.state != Claimed && a.Ruling == Go:
 			again = append(again, w)
 		case f.state == Unknown && w.InPlace:
-			applied := w.end(Applied)
-			applied.Person = true
-			fresh = append(fresh, applied)
+			inPlace = append(inPlace, w)
 			if w.Facet.Resource != "" {
 				guards = append(guards, Guard{Place: w.Place, Facet: w.Facet, EID: w.EID})
 			}
@@ -98,13 +97,11 @@ func (s *Store) answer(ctx context.Context, tx pgx.Tx, wants []Want, out *Result
 	if len(fresh) > 0 {
 		s.queueEnds(b, fresh)
 	}
-	if len(again) > 0 {
-		b.Queue(
-			s.in(sqlReclaim),
-			col(again, func(w Want) [16]byte { return w.EID }),
-			col(again, func(w Want) int64 { return w.Step }),
-			col(again, func(w Want) [16]byte { return w.Owner }),
-		)
+	for sql, wants := range map[string][]Want{sqlReclaim: again, sqlInPlace: inPlace} {
+		if len(wants) > 0 {
+			b.Queue(s.in(sql), col(wants, func(w Want) [16]byte { return w.EID }), col(wants, func(w Want) int64 { return w.Step }),
+				col(wants, func(w Want) [16]byte { return w.Owner }))
+		}
 	}
 	if guards = highest(guards); len(guards) > 0 {
 		s.queueGuards(b, guards)
@@ -184,7 +181,10 @@ func (s *Store) find(ctx context.Context, tx pgx.Tx, wants []Want) ([]found, err
 		return nil, err
 	}
 	for i, w := range wants {
-		finds[i].gap = gaps[w.Tenant+" "+gapMonth(w.EID)]
+		finds[i].gap = gaps[w.Tenant+" "+gapMonth(w.EID)] && !fault.Broken("replay bypassing ledger")
+		if fault.Broken("no ledger PK") || fault.Broken("ledger TTL 1 s") && time.Since(finds[i].claimedAt) > time.Second {
+			finds[i].state = None
+		}
 	}
 	return finds, nil
 }
