@@ -30,11 +30,11 @@ type crmPerson struct {
 	} `json:"phones"`
 }
 
-func (b Bench) crm(ctx context.Context, v *Verdict, tenant string, t truth.Tenant) error {
-	if err := b.crmDeals(ctx, v, tenant, t); err != nil {
+func (b Bench) crm(ctx context.Context, v *Verdict, tenant string, all truth.Truth) error {
+	if err := b.crmDeals(ctx, v, tenant, all.Tenants[tenant]); err != nil {
 		return err
 	}
-	return b.crmPeople(ctx, v, tenant, t)
+	return b.crmPeople(ctx, v, tenant, all)
 }
 
 func (b Bench) crmDeals(ctx context.Context, v *Verdict, tenant string, t truth.Tenant) error {
@@ -52,7 +52,14 @@ func (b Bench) crmDeals(ctx context.Context, v *Verdict, tenant string, t truth.
 		byKey[d.Key]++
 	}
 	for key, n := range byKey {
-		if n > 1 {
+		_, ours := t.Deals[key]
+		switch {
+		case key == "": // entered by a person
+		case !strings.HasPrefix(key, tenant+"/"):
+			v.Crossed = append(v.Crossed, fmt.Sprintf("CRM of %s has deal %s", tenant, key))
+		case !ours:
+			v.Phantom = append(v.Phantom, "CRM has a deal that no vendor has: "+key)
+		case n > 1:
 			v.Duplicated = append(v.Duplicated, fmt.Sprintf("CRM of %s has %d deals with reference %s", tenant, n, key))
 		}
 	}
@@ -62,7 +69,7 @@ func (b Bench) crmDeals(ctx context.Context, v *Verdict, tenant string, t truth.
 		got, there := byID[id]
 		switch {
 		case want.Deal == nil && there && !want.Optional:
-			v.Unexplained = append(v.Unexplained, "CRM has deal "+key+", which should have no effect")
+			v.Phantom = append(v.Phantom, "CRM has deal "+key+", which should have no effect")
 		case want.Deal != nil && (!linked || !there) && !want.Optional:
 			v.Lost = append(v.Lost, "CRM has no deal "+key)
 		case want.Deal != nil && there:
@@ -92,7 +99,7 @@ func dealDiff(want truth.CRMDeal, got crmDeal) string {
 	return strings.Join(diff, "; ")
 }
 
-func (b Bench) crmPeople(ctx context.Context, v *Verdict, tenant string, t truth.Tenant) error {
+func (b Bench) crmPeople(ctx context.Context, v *Verdict, tenant string, all truth.Truth) error {
 	var people []crmPerson
 	if err := b.records(ctx, "people", tenant, &people); err != nil {
 		return err
@@ -112,35 +119,52 @@ func (b Bench) crmPeople(ctx context.Context, v *Verdict, tenant string, t truth
 			}
 		}
 	}
-	for who, want := range t.People {
+	ours := map[string]bool{}
+	for who, want := range all.Tenants[tenant].People {
 		v.People++
-		at := who
-		if !strings.Contains(who, "@") {
-			at = digits(who)
-		}
-		switch got := reach[at]; {
-		case len(got) == 0 && !want.Optional:
-			v.Lost = append(v.Lost, fmt.Sprintf("CRM of %s has no person %s", tenant, who))
-		case len(got) > 1:
-			v.Duplicated = append(v.Duplicated, fmt.Sprintf("CRM of %s has %d people for %s", tenant, len(got), who))
-		case len(got) == 1:
-			v.Effects++
-			if !slices.Contains(want.Stages, got[0].Stage) {
-				v.Misordered = append(v.Misordered, fmt.Sprintf("CRM person %s of %s has stage %q, not one of %q", who, tenant, got[0].Stage, want.Stages))
-			}
-			if want.Notes == nil {
-				continue
-			}
-			v.Effects += *want.Notes
-			switch n := notes[got[0].ID]; {
-			case n < *want.Notes:
-				v.Lost = append(v.Lost, fmt.Sprintf("CRM person %s of %s has %d notes of signatures, not %d", who, tenant, n, *want.Notes))
-			case n > *want.Notes:
-				v.Duplicated = append(v.Duplicated, fmt.Sprintf("CRM person %s of %s has %d notes of signatures, not %d", who, tenant, n, *want.Notes))
+		ours[reached(who)] = true
+		person(v, tenant, who, want, reach[reached(who)], notes)
+	}
+	for other, t := range all.Tenants {
+		for who := range t.People {
+			if at := reached(who); other != tenant && !ours[at] && len(reach[at]) > 0 {
+				v.Crossed = append(v.Crossed, fmt.Sprintf("CRM of %s has person %s of %s", tenant, who, other))
 			}
 		}
 	}
 	return nil
+}
+
+// reached is what a person is found by.
+func reached(who string) string {
+	if strings.Contains(who, "@") {
+		return who
+	}
+	return digits(who)
+}
+
+func person(v *Verdict, tenant, who string, want truth.Person, got []crmPerson, notes map[int64]int) {
+	switch {
+	case len(got) == 0 && !want.Optional:
+		v.Lost = append(v.Lost, fmt.Sprintf("CRM of %s has no person %s", tenant, who))
+	case len(got) > 1:
+		v.Duplicated = append(v.Duplicated, fmt.Sprintf("CRM of %s has %d people for %s", tenant, len(got), who))
+	case len(got) == 1:
+		v.Effects++
+		if !slices.Contains(want.Stages, got[0].Stage) {
+			v.Misordered = append(v.Misordered, fmt.Sprintf("CRM person %s of %s has stage %q, not one of %q", who, tenant, got[0].Stage, want.Stages))
+		}
+		if want.Notes == nil {
+			return
+		}
+		v.Effects += *want.Notes
+		switch n := notes[got[0].ID]; {
+		case n < *want.Notes:
+			v.Lost = append(v.Lost, fmt.Sprintf("CRM person %s of %s has %d notes of signatures, not %d", who, tenant, n, *want.Notes))
+		case n > *want.Notes:
+			v.Duplicated = append(v.Duplicated, fmt.Sprintf("CRM person %s of %s has %d notes of signatures, not %d", who, tenant, n, *want.Notes))
+		}
+	}
 }
 
 // notes are how many notes of signatures each person has.

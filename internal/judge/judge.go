@@ -1,7 +1,9 @@
-// Package judge compares every destination with the sandbox's truth once the bus is at rest, and
-// says what was lost, done twice, out of order or left unexplained. It reads the destinations
-// themselves (the simulated CRM's records, the warehouse's tables) and the engine's tables, and
-// believes no metric.
+// Package judge says of a run what was lost, done twice, out of order, made up, done for the wrong
+// tenant or left unexplained. It compares every destination with the sandbox's truth once the bus is
+// at rest, and follows the history that led there: what was delivered, what the log holds, what the
+// ledgers recorded, what the vendors were asked, and what a Watcher saw while it ran. It reads the
+// destinations themselves (the simulated CRM's records, the warehouse's tables) and the engine's
+// tables, shares no code with the product, and believes no metric.
 package judge
 
 import (
@@ -9,8 +11,10 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"iter"
 	"net/http"
 	"net/url"
+	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
 
@@ -19,20 +23,57 @@ import (
 
 // Verdict is what the judge found; each finding is one sentence that names the thing.
 type Verdict struct {
-	Lost, Duplicated, Misordered, Unexplained []string
-	Deals, People, Envelopes, Effects         int // what was looked at
-	Unlinked                                  int // envelopes that belong to no deal, and are listed so
+	Lost        []string // accepted, and neither applied nor superseded nor listed
+	Duplicated  []string // in effect more than once
+	Misordered  []string // an older state over a newer one, or effects of a key out of order
+	Unexplained []string // neither at its end nor listed as waiting
+	Phantom     []string // in effect, and nobody caused it, or what caused it was refused
+	Crossed     []string // of one tenant, done with or under another's account
+	Overrun     []string // refused by a vendor for its quota
+
+	Deals, People, Envelopes, Effects int // what was looked at
+	Unlinked                          int // envelopes that belong to no deal, and are listed so
+
+	// Where the records of the log have come to in the groups that record every event.
+	Received, Applied, Copies, Waiting, Dropped, InFlight int
+}
+
+// Finding is a sort of findings.
+type Finding struct {
+	Name string
+	All  []string
+}
+
+// Findings are all sorts, in the order of String.
+func (v Verdict) Findings() []Finding {
+	return []Finding{
+		{"lost", v.Lost}, {"duplicated", v.Duplicated}, {"misordered", v.Misordered}, {"unexplained", v.Unexplained},
+		{"phantom", v.Phantom}, {"crossed", v.Crossed}, {"overrun", v.Overrun},
+	}
 }
 
 // Clean is true where nothing was found.
 func (v Verdict) Clean() bool {
-	return len(v.Lost)+len(v.Duplicated)+len(v.Misordered)+len(v.Unexplained) == 0
+	for _, f := range v.Findings() {
+		if len(f.All) > 0 {
+			return false
+		}
+	}
+	return true
 }
 
 // String is the line by which a run is judged.
 func (v Verdict) String() string {
-	return fmt.Sprintf("lost=%d duplicated=%d misordered=%d unexplained=%d (deals %d, people %d, envelopes %d, unlinked %d, effects %d)",
-		len(v.Lost), len(v.Duplicated), len(v.Misordered), len(v.Unexplained), v.Deals, v.People, v.Envelopes, v.Unlinked, v.Effects)
+	line := ""
+	for _, f := range v.Findings() {
+		line += fmt.Sprintf("%s=%d ", f.Name, len(f.All))
+	}
+	line += fmt.Sprintf("(deals %d, people %d, envelopes %d, unlinked %d, effects %d", v.Deals, v.People, v.Envelopes, v.Unlinked, v.Effects)
+	if v.Received+v.InFlight > 0 {
+		line += fmt.Sprintf("; received %d = applied %d + copies %d + waiting %d + dropped %d",
+			v.Received, v.Applied, v.Copies, v.Waiting, v.Dropped)
+	}
+	return line + ")"
 }
 
 // Bench is what the judge looks at.
@@ -41,6 +82,16 @@ type Bench struct {
 	Sandbox string            // URL
 	Ends    map[string]int64  // end of the log by "topic/partition", topics without prefix
 	Groups  map[string]string // schema by group
+
+	// Log is all that the topics hold. Where it is nil only what stands is judged, not how it came.
+	Log iter.Seq2[Entry, error]
+	// Sent are the deliveries that the lab made itself, beside those of the simulated vendors.
+	Sent []Sent
+	// Since is when the simulated vendors were started: what they did before is not remembered.
+	Since time.Time
+	// Quota says that no stage was frozen between its token and its call, so that no vendor may have
+	// refused a call for its quota.
+	Quota bool
 }
 
 // Judge looks at everything once. The bus must be at rest; where it is not, that is Unexplained.
@@ -54,7 +105,7 @@ func Judge(ctx context.Context, b Bench) (Verdict, error) {
 		if err := b.warehouse(ctx, &v, tenant, t); err != nil {
 			return v, fmt.Errorf("judging the warehouse of %s: %w", tenant, err)
 		}
-		if err := b.crm(ctx, &v, tenant, t); err != nil {
+		if err := b.crm(ctx, &v, tenant, want); err != nil {
 			return v, fmt.Errorf("judging the CRM of %s: %w", tenant, err)
 		}
 		if err := b.envelopes(ctx, &v, t); err != nil {
@@ -63,6 +114,15 @@ func Judge(ctx context.Context, b Bench) (Verdict, error) {
 	}
 	if err := b.engine(ctx, &v); err != nil {
 		return v, fmt.Errorf("judging the engine: %w", err)
+	}
+	if err := b.watched(ctx, &v); err != nil {
+		return v, fmt.Errorf("reading what was watched: %w", err)
+	}
+	if b.Log == nil {
+		return v, nil
+	}
+	if err := b.history(ctx, &v, want); err != nil {
+		return v, fmt.Errorf("judging the history: %w", err)
 	}
 	return v, nil
 }

@@ -55,6 +55,28 @@ SELECT key_id, pos
          WHERE state = 2 AND key_id IS NOT NULL) AS l
  WHERE done_at < before`
 
+	// Records that nobody will drain: their key's row is gone.
+	sqlOrphans = `
+SELECT q.topic, q.part, q.pos, q.cause
+  FROM {schema}.queued_record q
+ WHERE q.state = 1
+   AND NOT EXISTS (SELECT 1 FROM {schema}.queued_key k WHERE k.topic = q.topic AND k.key_id = q.key_id)`
+
+	// The timeline is of class A: each event once, unless the ledger's rows were dropped.
+	sqlTwice = `
+SELECT event_id::text, count(*)
+  FROM timeline.entry
+ WHERE event_id IS NOT NULL AND NOT EXISTS (SELECT 1 FROM timeline.ledger_gap)
+ GROUP BY event_id
+HAVING count(*) > 1`
+
+	// Of topics whose records have UUIDs: those of events.
+	sqlRecorded = `
+SELECT DISTINCT eid FROM {schema}.ledger WHERE topic IN ('deals.v1', 'contacts.v1', 'links.v1')`
+
+	sqlQueued = `SELECT topic, part, pos, state FROM {schema}.queued_record`
+	sqlGap    = `SELECT 1 FROM {schema}.ledger_gap LIMIT 1`
+
 	sqlDirty = `
 SELECT key, coalesce(cause, '') FROM "fetch".resource WHERE dirty_since IS NOT NULL`
 )
@@ -90,6 +112,7 @@ func (b Bench) engine(ctx context.Context, v *Verdict) error {
 		}{
 			{sqlQueue, "key in the queue", &v.Unexplained},
 			{sqlOpen, "effect without an end", &v.Unexplained},
+			{sqlOrphans, "record left in the queue", &v.Lost},
 			{sqlDisorder, "effect before its predecessor", &v.Misordered},
 		} {
 			if err := b.each(ctx, postgres.In(schema, look.sql), func(cells []any) {
@@ -98,6 +121,11 @@ func (b Bench) engine(ctx context.Context, v *Verdict) error {
 				return err
 			}
 		}
+	}
+	if err := b.each(ctx, sqlTwice, func(cells []any) {
+		v.Duplicated = append(v.Duplicated, fmt.Sprintf("timeline tells event %v %v times", cells[0], cells[1]))
+	}); err != nil {
+		return err
 	}
 	return b.each(ctx, sqlDirty, func(cells []any) {
 		v.Unexplained = append(v.Unexplained, fmt.Sprintf("fetch: not read: %v", cells))

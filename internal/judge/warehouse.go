@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"strings"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -47,7 +48,11 @@ func (b Bench) warehouse(ctx context.Context, v *Verdict, tenant string, t truth
 		delete(have, key)
 	}
 	for key := range have {
-		v.Unexplained = append(v.Unexplained, "warehouse has a deal that no vendor has: "+key)
+		if !strings.HasPrefix(key, tenant+"/") {
+			v.Crossed = append(v.Crossed, fmt.Sprintf("warehouse has deal %s as %s's", key, tenant))
+			continue
+		}
+		v.Phantom = append(v.Phantom, "warehouse has a deal that no vendor has: "+key)
 	}
 	return nil
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"conveyance/avro/event"
+	"conveyance/internal/fault"
 	"conveyance/internal/postgres"
 )
 
@@ -58,7 +59,9 @@ func Fresh(ctx context.Context, tx pgx.Tx, schema string, rows []Row) ([]bool, e
 	for i, r := range rows {
 		id := ID{r.EID, r.Step}
 		fresh[i] = is[id]
-		delete(is, id)
+		if !fault.Broken("SELECT-then-INSERT") {
+			delete(is, id)
+		}
 	}
 	return fresh, nil
 }

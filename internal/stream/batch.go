@@ -205,6 +205,9 @@ func (w *worker) attempt(ctx context.Context, items []*item) (int, error) {
 		w.forget()
 		return w.attempt(ctx, items)
 	}
+	if fault.Broken("commit before effect") {
+		return len(items), errors.Join(w.commit(ctx, items), w.produce(ctx, outs))
+	}
 	if err := w.produce(ctx, outs); err != nil {
 		return 0, err
 	}

@@ -184,7 +184,7 @@ func (l logs) resolve(c ledger.Claim, timeline int32) ledger.Resolution {
 	case !l.from.At.IsZero():
 		at, _ := l.at.Lookup(full, c.Part)
 		r.Next = at.Offset
-	case l.from.Latest:
+	case l.from.Latest, fault.Broken("offset reset to latest"):
 		r.Next = end.Offset
 	default:
 		r.Next = start.Offset

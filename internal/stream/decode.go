@@ -54,7 +54,11 @@ func (p *partition) message(ctx context.Context, value []byte) (event.Message, e
 	if err := fault.At("decode"); err != nil {
 		return nil, err
 	}
-	return p.s.e.deps.Codec.Decode(ctx, value)
+	m, err := p.s.e.deps.Codec.Decode(ctx, value)
+	if err != nil && fault.Broken("EOF swallowed") { // zeros for what is cut off
+		return p.s.e.deps.Codec.Decode(ctx, append(slices.Clip(value), 0))
+	}
+	return m, err
 }
 
 // undecoded is what a record comes to that cannot be decoded, and is named so by its header; empty
@@ -69,7 +73,7 @@ func undecoded(named string, err error) *verdict.Error {
 			Kind: verdict.Park, Cause: "undecodable",
 			Err: fmt.Errorf("reading a record whose header says %s: %w", named, err),
 		}
-	case errors.Is(err, wire.ErrPoison) && unheard:
+	case unheard && (errors.Is(err, wire.ErrPoison) || fault.Broken("unknown schema to DLQ")):
 		return &verdict.Error{Kind: verdict.Park, Cause: "unknown schema", Err: err}
 	case errors.Is(err, wire.ErrPoison):
 		return &verdict.Error{Kind: verdict.Park, Cause: "undecodable", Err: err}

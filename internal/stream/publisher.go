@@ -5,6 +5,8 @@ import (
 	"fmt"
 
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"conveyance/internal/fault"
 )
 
 // Publisher produces records outside a batch: snapshots of fetch, webhooks of ingest. It is safe
@@ -80,7 +82,11 @@ func (p *Publisher) Send(ctx context.Context, out Out, done func(error)) error {
 	if err != nil {
 		return fmt.Errorf("publishing to %s: %w", out.Topic, err)
 	}
-	p.cl.TryProduce(context.WithoutCancel(ctx), r, func(_ *kgo.Record, err error) { done(err) }) // W3
+	inFlight := context.WithoutCancel(ctx) // W3
+	if fault.Broken("r.Context() into Produce") {
+		inFlight = ctx
+	}
+	p.cl.TryProduce(inFlight, r, func(_ *kgo.Record, err error) { done(err) })
 	return nil
 }
 

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"time"
 
+	"conveyance/internal/fault"
 	"conveyance/internal/ledger"
 	"conveyance/internal/verdict"
 )
@@ -211,7 +212,7 @@ func (q *queue) behind(keyID string) { q.keys[keyID].Count++; q.dirty[keyID] = t
 func (q *queue) ended(k *waiting) bool {
 	k.Count--
 	k.Attempts = 0
-	if k.Count > 0 {
+	if k.Count > 0 && !fault.Broken("unlock before drain") {
 		q.dirty[k.KeyID] = true
 		return false
 	}

@@ -130,6 +130,9 @@ func (f *Fetch) read(ctx context.Context, v producers.Vendor, j job, a tenant.Ac
 	if err != nil {
 		return nil, fmt.Errorf("reading %s: %w", j.resource.Key(), err)
 	}
+	if s.Gone && fault.Broken("404 to DLQ") {
+		return nil, verdict.Parked("not found", errors.New("the vendor answers 404"))
+	}
 	if s.Resource != j.resource {
 		return nil, verdict.Parked("vendor's folder answered another record",
 			fmt.Errorf("asked for %s, got %s", j.resource.Key(), s.Resource.Key()))

@@ -9,6 +9,7 @@ import (
 
 	"conveyance/avro/event"
 	"conveyance/avro/topic"
+	"conveyance/internal/fault"
 	"conveyance/internal/stream"
 	"conveyance/internal/tenant"
 	"conveyance/internal/verdict"
@@ -143,8 +144,12 @@ func outs(events []event.Event, s *event.VendorSnapshot, key []byte, revision in
 	out := make([]stream.Out, 0, len(events))
 	for _, e := range events {
 		o := e.Source()
+		id := event.ID(s.ReadAt, s.Resource, revision, e.Type(), o.Subject)
+		if fault.Broken("body hash as eid") {
+			id = event.ID(time.Time{}, s.Resource, fault.Hash(e), e.Type(), o.Subject)
+		}
 		*o = event.Origin{
-			EventID:  event.ID(s.ReadAt, s.Resource, revision, e.Type(), o.Subject).String(),
+			EventID:  id.String(),
 			Resource: s.Resource, Revision: revision, Subject: o.Subject, FirstSight: firstSight,
 			ReadAt: s.ReadAt, ChangedAt: changedAt(s.Version),
 		}

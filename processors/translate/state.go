@@ -11,6 +11,7 @@ import (
 	"github.com/klauspost/compress/s2"
 
 	"conveyance/avro/event"
+	"conveyance/internal/fault"
 	"conveyance/internal/postgres"
 	"conveyance/producers"
 )
@@ -36,7 +37,10 @@ func (h held) gone() bool { return h.goneToken > 0 && h.goneToken == h.token }
 // takes says whether a snapshot is newer than what is held, by protocol.md 16 and nothing else: the
 // topic may carry old after new (22).
 func (h held) takes(s *event.VendorSnapshot) bool {
-	if s.Gone {
+	switch {
+	case fault.Broken("LWW by local clock"):
+		return true
+	case s.Gone:
 		return s.Token > h.token
 	}
 	return s.Token > h.goneToken && (s.Version > h.version || (s.Version == h.version && s.Token > h.token))

@@ -1,0 +1,100 @@
+package judge
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/google/uuid"
+
+	"conveyance/internal/postgres"
+)
+
+// recorders are the groups that record every event which they are past: projections.
+func recorders() []string { return []string{"timeline", "warehouse"} }
+
+// book is what a group recorded of the log.
+type book struct {
+	group string
+	every bool             // it records every event
+	next  map[string]int64 // stored offsets by place
+	rows  map[uuid.UUID]bool
+	seen  map[uuid.UUID]bool
+	queue map[string]int16 // state by place and offset
+	gap   bool             // rows were dropped: what is missing says nothing
+}
+
+// The states of a queued record.
+const (
+	queueOpen    = 1
+	queueDropped = 3
+)
+
+func (b Bench) books(ctx context.Context) ([]*book, error) {
+	var all []*book
+	for _, group := range slices.Sorted(maps.Keys(b.Groups)) {
+		k := &book{
+			group: group, every: slices.Contains(recorders(), group),
+			next: map[string]int64{}, rows: map[uuid.UUID]bool{}, seen: map[uuid.UUID]bool{}, queue: map[string]int16{},
+		}
+		in := func(sql string) string { return postgres.In(b.Groups[group], sql) }
+		for _, look := range []struct {
+			sql  string
+			take func([]any)
+		}{
+			{sqlOffsets, func(c []any) { k.next[fmt.Sprintf("%v/%v", c[0], c[1])] = c[2].(int64) }},
+			{sqlRecorded, func(c []any) { k.rows[uuid.UUID(c[0].([16]byte))] = true }},
+			{sqlQueued, func(c []any) { k.queue[fmt.Sprintf("%v/%v/%v", c[0], c[1], c[2])] = c[3].(int16) }},
+			{sqlGap, func([]any) { k.gap = true }},
+		} {
+			if err := b.each(ctx, in(look.sql), look.take); err != nil {
+				return nil, fmt.Errorf("reading the books of %s: %w", group, err)
+			}
+		}
+		all = append(all, k)
+	}
+	return all, nil
+}
+
+// follow says where a record of the log has come to in a group: applied, a copy, waiting or dropped.
+// Whatever the group is past and none of these was skipped over.
+func (k *book) follow(v *Verdict, e Entry) {
+	next, reads := k.next[e.place()]
+	id, err := uuid.Parse(e.ID)
+	if !reads || err != nil {
+		return // no event, or none of this group's
+	}
+	copied := k.seen[id]
+	k.seen[id] = true
+	if !k.every || k.gap {
+		return
+	}
+	if e.Offset >= next {
+		v.InFlight++
+		return
+	}
+	v.Received++
+	state := k.queue[fmt.Sprintf("%s/%d", e.place(), e.Offset)]
+	switch {
+	case state == queueOpen:
+		v.Waiting++
+	case state == queueDropped:
+		v.Dropped++
+	case !k.rows[id]:
+		v.Lost = append(v.Lost, fmt.Sprintf("%s is past %s at %d and has not recorded event %s", k.group, e.place(), e.Offset, id))
+	case copied:
+		v.Copies++
+	default:
+		v.Applied++
+	}
+}
+
+// close names effects of events that the log does not hold.
+func (k *book) close(v *Verdict) {
+	for id := range k.rows {
+		if !k.seen[id] {
+			v.Phantom = append(v.Phantom, fmt.Sprintf("%s has an effect of event %s, which the log does not hold", k.group, id))
+		}
+	}
+}
