@@ -30,6 +30,9 @@ type Config struct {
 	Kafka, Registry, Postgres string   // of real parts
 	Args                      []string // further flags of up
 	Env                       []string // further environment of up, its stages and their stand-ins
+	// Parts are the real parts that are not up's, each under the name of up's own that it stands for
+	// ("broker", "registry"): how one is signalled, and that it is started again after a SIGKILL.
+	Parts map[string]func(syscall.Signal) bool
 }
 
 // Info is up's ready line.

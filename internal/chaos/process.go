@@ -64,8 +64,11 @@ func (b *Bus) Children() map[string]int {
 	return found
 }
 
-// Signal sends a signal to a process of up, if it runs just now.
+// Signal sends a signal to a process of up, or to the real part in its place, if it runs just now.
 func (b *Bus) Signal(name string, sig syscall.Signal) bool {
+	if part := b.Parts[name]; part != nil {
+		return part(sig)
+	}
 	pid, ok := b.Children()[name]
 	return ok && syscall.Kill(pid, sig) == nil
 }
@@ -74,7 +77,7 @@ func (b *Bus) Signal(name string, sig syscall.Signal) bool {
 const underWay = 200 * time.Millisecond
 
 // Unanswered runs fn while Kafka does not answer: whatever stages have under way waits for its
-// acknowledgement just then. Where Kafka is not up's own, fn just runs.
+// acknowledgement just then. Where Kafka is neither up's own nor one of Parts, fn just runs.
 func (b *Bus) Unanswered(ctx context.Context, fn func()) {
 	if !b.Signal("broker", syscall.SIGSTOP) {
 		fn()
