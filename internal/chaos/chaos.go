@@ -63,8 +63,9 @@ type Bus struct {
 	Info Info
 	Pool *pgxpool.Pool // for looking
 
-	cmd  *exec.Cmd
-	said said
+	cmd   *exec.Cmd
+	said  said
+	began time.Time // of this up, and of its vendors' memory
 }
 
 // quick is the environment of every stage: an unknown outcome is settled after 4 s, and a record is

@@ -14,24 +14,41 @@ import (
 	"conveyance/internal/postgres"
 )
 
-// Judge looks once.
+// Judge looks once, at what stands.
 func (b *Bus) Judge(ctx context.Context) (judge.Verdict, error) {
+	bench, err := b.bench(ctx)
+	if err != nil {
+		return judge.Verdict{}, err
+	}
+	return judge.Judge(ctx, bench)
+}
+
+// Audit looks once, at what stands and at how it came: at all that was delivered, logged, recorded and
+// asked. Sent are the lab's own deliveries; quota says that no call may have been one too many.
+func (b *Bus) Audit(ctx context.Context, sent []judge.Sent, quota bool) (judge.Verdict, error) {
+	bench, err := b.bench(ctx)
+	if err != nil {
+		return judge.Verdict{}, err
+	}
+	bench.Log, bench.Sent, bench.Since, bench.Quota = b.log(ctx, bench.Ends), sent, b.began, quota
+	return judge.Judge(ctx, bench)
+}
+
+func (b *Bus) bench(ctx context.Context) (judge.Bench, error) {
 	bench := judge.Bench{Pool: b.Pool, Sandbox: b.Info.Sandbox, Groups: map[string]string{}}
 	rows, err := b.Pool.Query(ctx, sqlGroups)
 	if err != nil {
-		return judge.Verdict{}, err
+		return bench, err
 	}
 	var name, schema string
 	if _, err := pgx.ForEachRow(rows, []any{&name, &schema}, func() error {
 		bench.Groups[name] = schema
 		return nil
 	}); err != nil {
-		return judge.Verdict{}, err
+		return bench, err
 	}
-	if bench.Ends, err = b.Ends(ctx); err != nil {
-		return judge.Verdict{}, err
-	}
-	return judge.Judge(ctx, bench)
+	bench.Ends, err = b.Ends(ctx)
+	return bench, err
 }
 
 // Ends are the ends of the log by "topic/partition", topics without prefix.
@@ -137,12 +154,9 @@ const findingsShown = 8
 // Findings are the first of each sort, a line each.
 func Findings(v judge.Verdict) string {
 	var b strings.Builder
-	for _, f := range []struct {
-		name string
-		all  []string
-	}{{"lost", v.Lost}, {"duplicated", v.Duplicated}, {"misordered", v.Misordered}, {"unexplained", v.Unexplained}} {
-		for _, line := range f.all[:min(len(f.all), findingsShown)] {
-			b.WriteString(f.name + ": " + line + "\n")
+	for _, f := range v.Findings() {
+		for _, line := range f.All[:min(len(f.All), findingsShown)] {
+			b.WriteString(f.Name + ": " + line + "\n")
 		}
 	}
 	return b.String()
