@@ -15,10 +15,11 @@ import (
 )
 
 type ingestCmd struct {
-	Listen        string `env:"CONVEYANCE_LISTEN" help:"Address of the door, and of /healthz, /readyz and /metrics." default:"127.0.0.1:8080"`
-	SealingKey    string `env:"CONVEYANCE_SEALING_KEY" help:"File of the key that opens the stored credentials: without it no signature is accepted." placeholder:"FILE" type:"path"`
-	AllowLoopback bool   `env:"CONVEYANCE_ALLOW_LOOPBACK" help:"Let accounts live on this machine: for simulated vendors."`
-	SchemaCache   string `env:"CONVEYANCE_SCHEMA_CACHE" help:"File that keeps schema ids over a restart, so that the stage starts while the registry is down." placeholder:"FILE" type:"path"`
+	allowed
+	Listen       string `env:"CONVEYANCE_LISTEN" help:"Address of the door, and of /healthz, /readyz and /metrics." default:"127.0.0.1:8080"`
+	HealthListen string `env:"CONVEYANCE_HEALTH_LISTEN" help:"Another address of /healthz, /readyz and /metrics, by which status finds the process." default:"127.0.0.1:0"`
+	SealingKey   string `env:"CONVEYANCE_SEALING_KEY" help:"File of the key that opens the stored credentials: without it no signature is accepted." placeholder:"FILE" type:"path"`
+	SchemaCache  string `env:"CONVEYANCE_SCHEMA_CACHE" help:"File that keeps schema ids over a restart, so that the stage starts while the registry is down." placeholder:"FILE" type:"path"`
 }
 
 // Help is shown by ingest --help.
@@ -31,7 +32,7 @@ Example: conveyance ingest --listen 127.0.0.1:8080 --public-url https://hooks.ex
 // Run runs the stage until ctx ends.
 func (c *ingestCmd) Run(ctx context.Context, g *globals) error {
 	own := stageFlags{ // the port of its own that every stage has, by which status finds it
-		Listen: "127.0.0.1:0", SealingKey: c.SealingKey, AllowLoopback: c.AllowLoopback, SchemaCache: c.SchemaCache,
+		allowed: c.allowed, Listen: c.HealthListen, SealingKey: c.SealingKey, SchemaCache: c.SchemaCache,
 	}
 	g.PublicURL = cmp.Or(g.PublicURL, "http://"+c.Listen) // who listens on a port of its own choice has given it
 	return runStage(ctx, g, own, "ingest", []string{ingest.Schema}, c.build)

@@ -27,12 +27,12 @@ import (
 
 // stageFlags are the settings of every stage.
 type stageFlags struct {
-	Listen        string        `env:"CONVEYANCE_LISTEN" help:"Address of /healthz, /readyz and /metrics." default:"127.0.0.1:0"`
-	InstanceID    string        `env:"CONVEYANCE_INSTANCE_ID" help:"Static group membership: unique per replica and stable over restarts, for example the pod's name."`
-	SealingKey    string        `env:"CONVEYANCE_SEALING_KEY" help:"File of the key that opens the stored credentials." placeholder:"FILE" type:"path"`
-	AllowLoopback bool          `env:"CONVEYANCE_ALLOW_LOOPBACK" help:"Let accounts live on this machine: for simulated vendors."`
-	SchemaCache   string        `env:"CONVEYANCE_SCHEMA_CACHE" help:"File that keeps schema ids over a restart, so that the stage starts while the registry is down." placeholder:"FILE" type:"path"`
-	SchemaGrace   time.Duration `env:"CONVEYANCE_SCHEMA_GRACE" help:"How long a schema id that the registry denies may be the lag of a follower: meanwhile its partition waits, then its record parks." default:"60s"`
+	allowed
+	Listen      string        `env:"CONVEYANCE_LISTEN" help:"Address of /healthz, /readyz and /metrics." default:"127.0.0.1:0"`
+	InstanceID  string        `env:"CONVEYANCE_INSTANCE_ID" help:"Static group membership: unique per replica and stable over restarts, for example the pod's name."`
+	SealingKey  string        `env:"CONVEYANCE_SEALING_KEY" help:"File of the key that opens the stored credentials." placeholder:"FILE" type:"path"`
+	SchemaCache string        `env:"CONVEYANCE_SCHEMA_CACHE" help:"File that keeps schema ids over a restart, so that the stage starts while the registry is down." placeholder:"FILE" type:"path"`
+	SchemaGrace time.Duration `env:"CONVEYANCE_SCHEMA_GRACE" help:"How long a schema id that the registry denies may be the lag of a follower: meanwhile its partition waits, then its record parks." default:"60s"`
 }
 
 // environs is what a stage works with.
@@ -116,13 +116,12 @@ func openEnvirons(ctx context.Context, g *globals, flags stageFlags, name string
 	}
 	rt.fleet = fleet.New(rt.pool, tenant.Schema)
 	rt.budget = budget.New(rt.pool, tenant.Schema, budget.Config{Quotas: quotas()})
-	if rt.tokens, rt.account, err = openTokens(g, rt.tenants, rt.pool, flags.AllowLoopback, rt.metrics); err != nil {
+	if rt.tokens, rt.account, err = openTokens(g, rt.tenants, rt.pool, flags.allowed, rt.metrics); err != nil {
 		return nil, err
 	}
-	rt.http, err = vendorhttp.New(vendorhttp.Config{
-		AllowLoopback: flags.AllowLoopback, Budget: rt.budget, Metrics: rt.metrics,
-		Tokens: rt.tokens, Health: rt.health,
-	})
+	cfg := flags.client()
+	cfg.Budget, cfg.Metrics, cfg.Tokens, cfg.Health = rt.budget, rt.metrics, rt.tokens, rt.health
+	rt.http, err = vendorhttp.New(cfg)
 	return rt, err
 }
 

@@ -21,8 +21,8 @@ import (
 )
 
 type tenantCmd struct {
-	SealingKey    string `env:"CONVEYANCE_SEALING_KEY" help:"File of the key that seals credentials. Default: that of the running up." placeholder:"FILE" type:"path"`
-	AllowLoopback bool   `env:"CONVEYANCE_ALLOW_LOOPBACK" help:"Let accounts live on this machine: for simulated vendors. Default: yes where up runs here."`
+	allowed
+	SealingKey string `env:"CONVEYANCE_SEALING_KEY" help:"File of the key that seals credentials. Default: that of the running up." placeholder:"FILE" type:"path"`
 
 	Apply   tenantApplyCmd   `cmd:"" help:"Make the brokerages as their files say; all or none."`
 	Diff    tenantDiffCmd    `cmd:"" help:"Say what apply would change; exit 3 where something would."`
@@ -66,17 +66,17 @@ func (c *tenantCmd) key(g *globals) (string, error) {
 	return file, nil
 }
 
-// loopback says whether accounts may live on this machine.
-func (c *tenantCmd) loopback(g *globals) bool {
+// allows says where accounts may live: also on this machine where up runs here.
+func (c *tenantCmd) allows(g *globals) allowed {
 	_, err := readUp(g.Dir)
-	return c.AllowLoopback || err == nil
+	return allowed{AllowLoopback: c.AllowLoopback || err == nil, AllowHost: c.AllowHost}
 }
 
 // contract is what tenant files are held against: the registers' schemas.
-func contract(loopback bool) tenantfile.Contract {
+func contract(at allowed) tenantfile.Contract {
 	c := tenantfile.Contract{
 		Accounts: map[string][]byte{}, Webhooks: map[string]bool{}, Adapters: map[string]tenantfile.Adapter{}, Env: os.LookupEnv,
-		CheckBase: func(base string) error { return vendorhttp.CheckBase(base, loopback) },
+		CheckBase: func(base string) error { return vendorhttp.CheckBase(base, at.client()) },
 	}
 	for _, v := range vendors(nil) {
 		c.Accounts[v.Name] = v.AccountSchema
@@ -94,12 +94,12 @@ func contract(loopback bool) tenantfile.Contract {
 	return c
 }
 
-func readTenants(path string, loopback bool) ([]tenant.Wanted, error) {
+func readTenants(path string, at allowed) ([]tenant.Wanted, error) {
 	files, err := tenantfile.Load(path)
 	if err != nil {
 		return nil, err
 	}
-	return tenantfile.Read(files, contract(loopback))
+	return tenantfile.Read(files, contract(at))
 }
 
 // warn tells what is not wrong in the files and a person should look at all the same.
@@ -124,15 +124,15 @@ func (c *tenantApplyCmd) Run(ctx context.Context, g *globals, of *tenantCmd) err
 	if err != nil {
 		return err
 	}
-	r, err := apply(ctx, g, c.File, key, of.loopback(g))
+	r, err := apply(ctx, g, c.File, key, of.allows(g))
 	if err != nil {
 		return err
 	}
 	return printChanges(g, r.Changes, "changed")
 }
 
-func apply(ctx context.Context, g *globals, path, key string, loopback bool) (tenant.Result, error) {
-	wanted, err := readTenants(path, loopback)
+func apply(ctx context.Context, g *globals, path, key string, at allowed) (tenant.Result, error) {
+	wanted, err := readTenants(path, at)
 	if err != nil {
 		return tenant.Result{}, err
 	}
@@ -152,7 +152,7 @@ func apply(ctx context.Context, g *globals, path, key string, loopback bool) (te
 
 // applyTenants is what up does at each start: its vendors are on this machine.
 func applyTenants(ctx context.Context, g *globals, path, key string) error {
-	_, err := apply(ctx, g, path, key, true)
+	_, err := apply(ctx, g, path, key, allowed{AllowLoopback: true})
 	return err
 }
 
@@ -201,7 +201,7 @@ func (c *tenantDiffCmd) Run(ctx context.Context, g *globals, of *tenantCmd) erro
 	if err != nil {
 		return err
 	}
-	wanted, err := readTenants(c.File, of.loopback(g))
+	wanted, err := readTenants(c.File, of.allows(g))
 	if err != nil {
 		return err
 	}

@@ -37,7 +37,7 @@ func (c *tenantCheckCmd) Run(ctx context.Context, g *globals, of *tenantCmd) err
 	if err != nil {
 		return err
 	}
-	calls, err := openCalls(g, store, pool, of.loopback(g))
+	calls, err := openCalls(g, store, pool, of.allows(g))
 	if err != nil {
 		return err
 	}

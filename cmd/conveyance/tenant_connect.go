@@ -61,7 +61,7 @@ func (c *tenantConnectCmd) Run(ctx context.Context, g *globals, of *tenantCmd) e
 	if g.PublicURL == "" {
 		return errUsage("say how vendors reach the door: --public-url (or CONVEYANCE_PUBLIC_URL)")
 	}
-	calls, err := openCalls(g, store, pool, of.loopback(g))
+	calls, err := openCalls(g, store, pool, of.allows(g))
 	if err != nil {
 		return err
 	}

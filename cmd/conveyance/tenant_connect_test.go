@@ -71,7 +71,7 @@ func (o *office) serveDoor() {
 	g := &globals{PostgresURL: o.postgres, PublicURL: srv.URL, Dir: o.dir}
 	store, pool, err := openTenants(o.t.Context(), g, filepath.Join(o.dir, "sealing.key"))
 	require.NoError(o.t, err)
-	tokens, servers, err := openTokens(g, store, pool, true, nil)
+	tokens, servers, err := openTokens(g, store, pool, allowed{AllowLoopback: true}, nil)
 	require.NoError(o.t, err)
 	mux.Handle("/oauth/{vendor}/callback", tokens.Callback(zap.NewNop()))
 	o.t.Cleanup(func() { srv.Close(); servers.Close(); store.Close(); pool.Close() })

@@ -15,9 +15,11 @@ import (
 // openTokens gives access tokens to a process's calls. Account servers are reached through a client of
 // their own: the gate of a refused account must not stop what mends it.
 func openTokens(
-	g *globals, store *tenant.Store, pool *pgxpool.Pool, loopback bool, metrics prometheus.Registerer,
+	g *globals, store *tenant.Store, pool *pgxpool.Pool, at allowed, metrics prometheus.Registerer,
 ) (*oauth.Tokens, *vendorhttp.Client, error) {
-	servers, err := vendorhttp.New(vendorhttp.Config{AllowLoopback: loopback, Timeout: tenant.RenewTimeout})
+	to := at.client()
+	to.Timeout = tenant.RenewTimeout
+	servers, err := vendorhttp.New(to)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -40,13 +42,15 @@ type calls struct {
 	http, servers *vendorhttp.Client
 }
 
-func openCalls(g *globals, store *tenant.Store, pool *pgxpool.Pool, loopback bool) (*calls, error) {
+func openCalls(g *globals, store *tenant.Store, pool *pgxpool.Pool, at allowed) (*calls, error) {
 	c := &calls{}
 	var err error
-	if c.tokens, c.servers, err = openTokens(g, store, pool, loopback, nil); err != nil {
+	if c.tokens, c.servers, err = openTokens(g, store, pool, at, nil); err != nil {
 		return nil, err
 	}
-	c.http, err = vendorhttp.New(vendorhttp.Config{AllowLoopback: loopback, Tokens: c.tokens, Health: store.SetHealth})
+	to := at.client()
+	to.Tokens, to.Health = c.tokens, store.SetHealth
+	c.http, err = vendorhttp.New(to)
 	return c, err
 }
 

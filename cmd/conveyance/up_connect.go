@@ -12,7 +12,7 @@ import (
 func (s *stack) connect(ctx context.Context) error {
 	g := *s.g
 	g.PostgresURL, g.PublicURL, g.out = s.up.Postgres, s.up.HTTP, io.Discard
-	of := &tenantCmd{SealingKey: s.sealingKeyFile(), AllowLoopback: true}
+	of := &tenantCmd{SealingKey: s.sealingKeyFile(), allowed: allowed{AllowLoopback: true}}
 	for _, id := range slices.Sorted(maps.Keys(s.up.Tenants)) {
 		err := (&tenantConnectCmd{Tenant: id}).Run(ctx, &g, of)
 		if ctx.Err() != nil {

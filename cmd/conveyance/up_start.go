@@ -31,7 +31,7 @@ func (s *stack) startParts(ctx context.Context) error {
 	if s.tenants, err = devstack.WriteBrokerages(s.g.Dir, s.up.Sandbox); err != nil {
 		return err
 	}
-	if _, err := readTenants(s.tenants, true); err != nil { // a typo is said before anything starts
+	if _, err := readTenants(s.tenants, allowed{AllowLoopback: true}); err != nil { // a typo is said before anything starts
 		return err
 	}
 	work, part := errgroup.WithContext(ctx)

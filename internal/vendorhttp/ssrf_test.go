@@ -2,6 +2,8 @@ package vendorhttp
 
 import (
 	"net"
+	"net/http"
+	"net/http/httptest"
 	"net/netip"
 	"net/url"
 	"strconv"
@@ -201,4 +203,25 @@ func TestOneProbeGoesAtATimeAndCallsThatWereInFlightCountOnce(t *testing.T) {
 	require.NoError(t, g.open(a, until.Add(5), Timeout))
 	require.True(t, g.accepted(a, until.Add(5), until.Add(6)))
 	require.NoError(t, g.open(a, until.Add(7), Timeout))
+}
+
+func TestAllowedHostIsOneNameAndPortInPlainHTTP(t *testing.T) {
+	t.Parallel()
+	vendor := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("{}")) }))
+	t.Cleanup(vendor.Close)
+	host := vendor.Listener.Addr().String()
+	cfg := Config{AllowHost: host}
+	for base, want := range map[string]bool{
+		"http://" + host: true, "http://" + host + "/docusign": true, "https://api.skyslope.com": true,
+		"http://127.0.0.1:1": false, "http://127.0.0.1": false, "http://sandbox.example": false,
+	} {
+		require.Equal(t, want, CheckBase(base, cfg) == nil, base)
+	}
+	c, err := New(cfg)
+	require.NoError(t, err)
+	t.Cleanup(c.Close)
+	_, err = c.Do(t.Context(), tenant.Account{Tenant: "t", Vendor: "v", BaseURL: "http://" + host}, Request{Method: "GET", Path: "/"})
+	require.NoError(t, err)
+	_, err = c.Do(t.Context(), tenant.Account{Tenant: "t", Vendor: "w", BaseURL: "https://127.0.0.2:1"}, Request{Method: "GET", Path: "/"})
+	require.True(t, denied(err), err)
 }

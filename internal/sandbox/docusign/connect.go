@@ -100,14 +100,15 @@ func (s *api) deleteConnect(w http.ResponseWriter, r *http.Request, a world.Acco
 	}
 }
 
-// publishable says what is wrong with where a configuration publishes to: https, or this machine.
+// publishable says what is wrong with where a configuration publishes to: https, or this machine, or a
+// neighbour in a network of containers, whose names have no dot.
 func publishable(body map[string]any) error {
 	to, err := url.Parse(text(body["urlToPublishTo"]))
 	if err != nil || to.Hostname() == "" {
 		return errors.New("urlToPublishTo is missing or no URL")
 	}
 	ip := net.ParseIP(to.Hostname())
-	local := to.Hostname() == "localhost" || (ip != nil && ip.IsLoopback())
+	local := (ip == nil && !strings.Contains(to.Hostname(), ".")) || (ip != nil && ip.IsLoopback())
 	if to.Scheme != "https" && (to.Scheme != "http" || !local) {
 		return errors.New("urlToPublishTo is not https")
 	}

@@ -39,7 +39,7 @@ func contract() tenantfile.Contract {
 			"ledger": {},
 		},
 		Webhooks:  map[string]bool{"followupboss": true},
-		CheckBase: func(base string) error { return vendorhttp.CheckBase(base, false) },
+		CheckBase: func(base string) error { return vendorhttp.CheckBase(base, vendorhttp.Config{}) },
 		Now:       func() time.Time { return time.Date(2026, 12, 15, 0, 0, 0, 0, time.UTC) },
 		Env:       func(name string) (string, bool) { v, ok := env[name]; return v, ok },
 	}
