@@ -29,7 +29,7 @@ func leaves(t *testing.T) map[string]*kong.Node {
 
 var (
 	// example is a command line in a help text, word its words as a shell sees them.
-	example = regexp.MustCompile(`conveyance [a-z][^;&\n]*`)
+	example = regexp.MustCompile(`conveyance [a-z][^;&>\n]*`)
 	word    = regexp.MustCompile(`'[^']*'|"[^"]*"|\S+`)
 )
 

@@ -53,6 +53,7 @@ type cli struct {
 	Schema  schemaCmd  `cmd:"" group:"operate" help:"Check, register and list the event schemas."`
 	Migrate migrateCmd `cmd:"" group:"operate" help:"Bring the Postgres schemas up to this build."`
 	Config  configCmd  `cmd:"" group:"operate" help:"Print the effective settings, secrets masked."`
+	Health  healthCmd  `cmd:"" group:"operate" help:"Ask the process of this machine whether it lives, or is ready."`
 
 	Sandbox sandboxCmd `cmd:"" group:"try" help:"Run the simulated vendors alone."`
 	Demo    demoCmd    `cmd:"" group:"try" help:"Act out a disaster on a running up, and say what became of it."`

@@ -1,9 +1,12 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -18,6 +21,7 @@ import (
 type sandboxCmd struct {
 	Listen    string  `help:"Address to serve on; control has no credentials, so keep it on the loopback." default:"127.0.0.1:8090"`
 	Tenants   string  `help:"Folder of tenant files whose accounts the vendors know. Default: two invented brokerages, written to --dir." placeholder:"DIR" type:"path"`
+	URL       string  `env:"CONVEYANCE_SANDBOX_URL" help:"How accounts reach it, written into the invented brokerages' files. Default: at --listen." placeholder:"URL"`
 	State     string  `help:"File that keeps the vendors' records. Default: in memory." placeholder:"FILE" type:"path"`
 	Seed      int64   `help:"Seed of a story that is asked for without one." default:"7"`
 	TimeScale float64 `help:"How much faster the vendors' time runs: sessions end, quotas' windows slide." default:"1"`
@@ -41,7 +45,7 @@ func (c *sandboxCmd) Run(ctx context.Context, g *globals) error {
 	}
 	folder := c.Tenants
 	if folder == "" {
-		if folder, err = devstack.WriteBrokerages(g.Dir, "http://"+c.Listen); err != nil {
+		if folder, err = devstack.WriteBrokerages(g.Dir, cmp.Or(c.URL, "http://"+c.Listen)); err != nil {
 			return err
 		}
 		_, _ = fmt.Fprintf(g.errOut, "credentials of the brokerages: %s\n", filepath.Join(g.Dir, "secrets"))
@@ -57,7 +61,10 @@ func (c *sandboxCmd) Run(ctx context.Context, g *globals) error {
 	if err != nil {
 		return err
 	}
-	if err := serve(ctx, c.Listen, s.Handler()); err != nil {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "ok\n") })
+	mux.Handle("/", s.Handler())
+	if err := serve(ctx, c.Listen, mux); err != nil {
 		_ = s.Close()
 		return err
 	}

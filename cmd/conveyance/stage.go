@@ -170,7 +170,7 @@ func (rt *environs) serve(ctx context.Context, parts []part) error {
 	beats := make(chan struct{})
 	go func() {
 		defer close(beats)
-		rt.fleet.Beat(ctx, fleet.Self(rt.name, server.Addr(), build()), rt.log)
+		rt.fleet.Beat(ctx, fleet.Self(rt.name, reachable(server.Addr()), build()), rt.log)
 	}()
 	rt.log.Info("stage.started", zap.String("http", server.Addr()))
 	ended := make(chan error, len(parts))

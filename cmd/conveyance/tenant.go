@@ -31,6 +31,7 @@ type tenantCmd struct {
 	Pause   tenantPauseCmd   `cmd:"" help:"Stop all effects and fetches of a brokerage, or one account's calls."`
 	Resume  tenantResumeCmd  `cmd:"" help:"End a pause; what was held flows, in order."`
 	List    tenantListCmd    `cmd:"" help:"List the brokerages, their accounts and how those are."`
+	Key     tenantKeyCmd     `cmd:"" help:"Draw a new sealing key and print it."`
 }
 
 // openTenants opens the store with the key that seals its credentials.
