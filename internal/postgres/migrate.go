@@ -14,7 +14,6 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/stdlib"
 	"github.com/pressly/goose/v3"
-	"github.com/pressly/goose/v3/database"
 )
 
 // Migrations is one set of forward-only SQL files of one schema. A schema may hold several sets:
@@ -32,7 +31,7 @@ var ErrMissing = errors.New("a migration is missing: run conveyance migrate")
 // and needs no right beyond that: a schema that does not exist is all pending. Versions that this
 // build does not know are a newer build's, and no matter.
 func (m Migrations) Pending(ctx context.Context, url string) ([]string, error) {
-	conn, err := pgx.Connect(ctx, url)
+	conn, err := connectOnce(ctx, url)
 	if err != nil {
 		return nil, fmt.Errorf("reaching Postgres for the migrations of %s: %w", m.Schema, err)
 	}
@@ -76,9 +75,7 @@ func (m Migrations) applied(ctx context.Context, conn *pgx.Conn) (map[int64]bool
 }
 
 // table of applied versions, quoted: fetch is a word of SQL.
-func (m Migrations) table() string { return pgx.Identifier{m.Schema, m.unqualified()}.Sanitize() }
-
-func (m Migrations) unqualified() string { return "migrations_" + m.Set }
+func (m Migrations) table() string { return pgx.Identifier{m.Schema, "migrations_" + m.Set}.Sanitize() }
 
 // Check returns ErrMissing, with the first missing file, where the schema is older than this build.
 // It only reads.
@@ -104,10 +101,7 @@ func (m Migrations) Apply(ctx context.Context, url string) error {
 	if err != nil {
 		return fmt.Errorf("reading the Postgres URL: %w", err)
 	}
-	// goose quotes nothing, so its table is named without a schema. A search path is bound to the
-	// session: migrations go to Postgres itself, not through PgBouncer.
-	cfg.RuntimeParams["search_path"] = pgx.Identifier{m.Schema}.Sanitize()
-	db := stdlib.OpenDB(*cfg)
+	db := stdlib.OpenDB(*once(cfg))
 	defer func() { _ = db.Close() }()
 	unlock, err := m.lock(ctx, db)
 	if err != nil {
@@ -117,7 +111,7 @@ func (m Migrations) Apply(ctx context.Context, url string) error {
 	if _, err := db.ExecContext(ctx, In(m.Schema, "CREATE SCHEMA IF NOT EXISTS {schema}")); err != nil {
 		return fmt.Errorf("making schema %s: %w", m.Schema, err)
 	}
-	store, err := database.NewStore(database.DialectPostgres, m.unqualified())
+	store, err := newVersions(m.table())
 	if err != nil {
 		return fmt.Errorf("preparing migrations of %s: %w", m.Schema, err)
 	}

@@ -1,7 +1,6 @@
 // Package postgres is the way to Postgres for everybody: a pool of three connections with the
 // timeouts that the engine's fencing needs, migrations per schema, and what an error means for the
-// record in hand. Nothing it does is bound to a session, so PgBouncer (1.21 or newer, with prepared
-// statements on) works in transaction mode.
+// record in hand. Nothing it does is bound to a session, so PgBouncer works in transaction mode.
 package postgres
 
 import (
@@ -39,8 +38,15 @@ const (
 	IdleInTransactionTimeout = 3 * time.Second
 )
 
-// Open returns a pool that has answered once. app is shown in pg_stat_activity.
+// Open returns a pool that has answered once. app is shown in pg_stat_activity. A URL may name several
+// servers, of which with target_session_attrs=read-write the primary is meant, whichever that is at the
+// time. Where a pooler stands between, statements are not prepared, so that any one that pools by
+// transaction works; default_query_exec_mode in the URL overrides that.
 func Open(ctx context.Context, url, app string) (*pgxpool.Pool, error) {
+	return open(ctx, url, app, func(*pgxpool.Config) {})
+}
+
+func open(ctx context.Context, url, app string, adjust func(*pgxpool.Config)) (*pgxpool.Pool, error) {
 	cfg, err := pgxpool.ParseConfig(url)
 	if err != nil {
 		return nil, fmt.Errorf("reading the Postgres URL: %w", err) // pgx masks the password
@@ -48,13 +54,24 @@ func Open(ctx context.Context, url, app string) (*pgxpool.Pool, error) {
 	cfg.MaxConns = connectionsMax
 	cfg.ConnConfig.RuntimeParams["application_name"] = app
 	cfg.ConnConfig.ConnectTimeout = connectTimeout
+	cfg.ConnConfig.OnPgError = usable
+	if !strings.Contains(url, execModeInURL) {
+		between, err := pooled(ctx, cfg.ConnConfig)
+		if err != nil {
+			return nil, fmt.Errorf("reaching Postgres at %s: %w", hosts(cfg.ConnConfig), err)
+		}
+		if between {
+			cfg.ConnConfig.DefaultQueryExecMode = pgx.QueryExecModeCacheDescribe
+		}
+	}
+	adjust(cfg)
 	pool, err := pgxpool.NewWithConfig(ctx, cfg)
 	if err != nil {
 		return nil, fmt.Errorf("opening Postgres: %w", err)
 	}
 	if err := pool.Ping(ctx); err != nil {
 		pool.Close()
-		return nil, fmt.Errorf("reaching Postgres at %s: %w", cfg.ConnConfig.Host, err)
+		return nil, fmt.Errorf("reaching Postgres at %s: %w", hosts(cfg.ConnConfig), err)
 	}
 	return pool, nil
 }

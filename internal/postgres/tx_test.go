@@ -18,6 +18,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	postgres.UseServer(testkit.PostgresURL)
 	// The test server's watcher and the closing of pools outlive the tests by design.
 	goleak.VerifyTestMain(m,
 		goleak.IgnoreAnyFunction("os/exec.(*Cmd).Wait"),
