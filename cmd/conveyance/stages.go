@@ -75,42 +75,44 @@ func (fetchCmd) Help() string { return "Example: conveyance fetch --listen :9100
 
 // Run runs the stage until ctx ends.
 func (c *fetchCmd) Run(ctx context.Context, g *globals) error {
-	return runStage(ctx, g, c.stageFlags, "fetch", []string{fetch.Schema}, func(ctx context.Context, rt *environs) ([]part, error) {
-		publisher, err := stream.NewPublisher(g.TopicPrefix, rt.deps())
-		if err != nil {
-			return nil, err
+	return runStage(ctx, g, c.stageFlags, "fetch", []string{fetch.Schema}, c.build)
+}
+
+func (c *fetchCmd) build(ctx context.Context, rt *environs) ([]part, error) {
+	publisher, err := stream.NewPublisher(rt.g.TopicPrefix, rt.deps())
+	if err != nil {
+		return nil, err
+	}
+	all := vendors(rt.http)
+	var hints []string
+	for i := range all {
+		if c.PollEvery > 0 && all[i].Webhook == nil { // where webhooks come, a poll only reconciles
+			all[i].PollEvery = c.PollEvery
 		}
-		all := vendors(rt.http)
-		var hints []string
-		for i := range all {
-			if c.PollEvery > 0 && all[i].Webhook == nil { // where webhooks come, a poll only reconciles
-				all[i].PollEvery = c.PollEvery
-			}
-			if c.PollingRule > 0 && all[i].Again > 0 {
-				all[i].Again = c.PollingRule
-			}
-			if all[i].Webhook != nil {
-				hints = append(hints, topic.Webhooks(all[i].Name))
-			}
+		if c.PollingRule > 0 && all[i].Again > 0 {
+			all[i].Again = c.PollingRule
 		}
-		f, err := fetch.New(fetch.Config{Concurrency: c.Concurrency}, fetch.Deps{
-			Pool: rt.pool, Publish: publisher, Tenants: rt.tenants, Vendors: all, Log: rt.log, Metrics: rt.metrics,
-		})
-		if err != nil {
-			return nil, err
+		if all[i].Webhook != nil {
+			hints = append(hints, topic.Webhooks(all[i].Name))
 		}
-		workers, pollers := f.Workers(), f.Pollers()
-		parts := []part{{"workers", workers.Run, workers.Ready}, {"pollers", pollers.Run, pollers.Ready}}
-		if len(hints) == 0 {
-			return parts, nil
-		}
-		cfg, err := rt.group(ctx, fetch.Schema, hints, false)
-		if err != nil {
-			return nil, err
-		}
-		e, err := stream.NewBatch(cfg, rt.deps(), f.Intake())
-		return append(parts, part{"intake", e.Run, e.Ready}), err
+	}
+	f, err := fetch.New(fetch.Config{Concurrency: c.Concurrency}, fetch.Deps{
+		Pool: rt.pool, Publish: publisher, Tenants: rt.tenants, Vendors: all, Log: rt.log, Metrics: rt.metrics,
 	})
+	if err != nil {
+		return nil, err
+	}
+	workers, pollers := f.Workers(), f.Pollers()
+	parts := []part{{"workers", workers.Run, workers.Ready}, {"pollers", pollers.Run, pollers.Ready}}
+	if len(hints) == 0 {
+		return parts, nil
+	}
+	cfg, err := rt.group(ctx, fetch.Schema, hints, false)
+	if err != nil {
+		return nil, err
+	}
+	e, err := stream.NewBatch(cfg, rt.deps(), f.Intake())
+	return append(parts, part{"intake", e.Run, e.Ready}), err
 }
 
 type translateCmd struct{ stageFlags }
@@ -121,28 +123,30 @@ func (translateCmd) Help() string { return "Example: conveyance translate --list
 // Run runs the stage until ctx ends.
 func (c *translateCmd) Run(ctx context.Context, g *globals) error {
 	defer translate.CollectRarely()()
-	return runStage(ctx, g, c.stageFlags, "translate", []string{translate.Schema}, func(ctx context.Context, rt *environs) ([]part, error) {
-		all := vendors(rt.http)
-		var topics []string
-		for _, v := range all {
-			topics = append(topics, topic.Snapshots(v.Name))
-		}
-		cfg, err := rt.group(ctx, translate.Schema, topics, false)
-		if err != nil {
-			return nil, err
-		}
-		h, err := translate.New(translate.Config{}, translate.Deps{
-			Pool: rt.pool, Codec: rt.codec, Tenants: rt.tenants, Vendors: all, Metrics: rt.metrics, Log: rt.log,
-		})
-		if err != nil {
-			return nil, err
-		}
-		e, err := stream.NewBatch(cfg, rt.deps(), h)
-		if err != nil {
-			return nil, err
-		}
-		return []part{{"translate", e.Run, e.Ready}}, nil
+	return runStage(ctx, g, c.stageFlags, "translate", []string{translate.Schema}, c.build)
+}
+
+func (c *translateCmd) build(ctx context.Context, rt *environs) ([]part, error) {
+	all := vendors(rt.http)
+	var topics []string
+	for _, v := range all {
+		topics = append(topics, topic.Snapshots(v.Name))
+	}
+	cfg, err := rt.group(ctx, translate.Schema, topics, false)
+	if err != nil {
+		return nil, err
+	}
+	h, err := translate.New(translate.Config{}, translate.Deps{
+		Pool: rt.pool, Codec: rt.codec, Tenants: rt.tenants, Vendors: all, Metrics: rt.metrics, Log: rt.log,
 	})
+	if err != nil {
+		return nil, err
+	}
+	e, err := stream.NewBatch(cfg, rt.deps(), h)
+	if err != nil {
+		return nil, err
+	}
+	return []part{{"translate", e.Run, e.Ready}}, nil
 }
 
 type adapterCmd struct {
@@ -168,20 +172,26 @@ func (c *adapterCmd) Run(ctx context.Context, g *globals) error {
 		return err
 	}
 	return runStage(ctx, g, c.stageFlags, "adapter "+d.Name, []string{d.Name}, func(ctx context.Context, rt *environs) ([]part, error) {
-		cfg, err := rt.group(ctx, d.Name, d.Topics, d.Adapter != nil)
-		if err != nil {
-			return nil, err
-		}
-		cfg.Start, cfg.Concurrency, cfg.CallDeadline, cfg.VendorLag = start, c.Concurrency, c.CallDeadline, c.VendorLag
-		deps := consumers.Deps{
-			Pool: rt.pool, Schema: d.Name, Tenants: rt.tenants, HTTP: rt.http, Budget: rt.budget, Log: rt.log, Metrics: rt.metrics,
-		}
-		e, err := engine(cfg, rt.deps(), d, deps)
-		if err != nil {
-			return nil, err
-		}
-		return []part{{d.Name, e.Run, e.Ready}}, nil
+		return c.build(ctx, rt, d, start)
 	})
+}
+
+func (c *adapterCmd) build(
+	ctx context.Context, rt *environs, d consumers.Destination, start stream.Start,
+) ([]part, error) {
+	cfg, err := rt.group(ctx, d.Name, d.Topics, d.Adapter != nil)
+	if err != nil {
+		return nil, err
+	}
+	cfg.Start, cfg.Concurrency, cfg.CallDeadline, cfg.VendorLag = start, c.Concurrency, c.CallDeadline, c.VendorLag
+	deps := consumers.Deps{
+		Pool: rt.pool, Schema: d.Name, Tenants: rt.tenants, HTTP: rt.http, Budget: rt.budget, Log: rt.log, Metrics: rt.metrics,
+	}
+	e, err := engine(cfg, rt.deps(), d, deps)
+	if err != nil {
+		return nil, err
+	}
+	return []part{{d.Name, e.Run, e.Ready}}, nil
 }
 
 func engine(cfg stream.Config, deps stream.Deps, d consumers.Destination, own consumers.Deps) (*stream.Engine, error) {
