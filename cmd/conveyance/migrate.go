@@ -23,7 +23,7 @@ type migrateCmd struct {
 
 // Help is shown by migrate --help.
 func (migrateCmd) Help() string {
-	return `Migrations only add, so an older build goes on beside a newer schema. Give Postgres itself, not PgBouncer.
+	return `Migrations only add, so an older build goes on beside a newer schema.
 
 Example: conveyance migrate --plan`
 }

@@ -22,10 +22,15 @@ import (
 
 	"conveyance/internal/devstack/localpg"
 	"conveyance/internal/postgres"
+	bouncer "conveyance/internal/realparts/postgres"
 )
 
-// EnvPostgres names a server to use instead of starting one, for example under CI.
-const EnvPostgres = "CONVEYANCE_TEST_POSTGRES"
+const (
+	// EnvPostgres names a server to use instead of starting one, for example under CI.
+	EnvPostgres = "CONVEYANCE_TEST_POSTGRES"
+	// EnvBouncer puts a PgBouncer that pools by transaction in front of the server, where it is not empty.
+	EnvBouncer = "CONVEYANCE_TEST_PGBOUNCER"
+)
 
 // server is one Postgres per test binary; it ends with the binary.
 var server = sync.OnceValues(func() (string, error) {
@@ -45,7 +50,14 @@ var server = sync.OnceValues(func() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return s.URL, nil
+	if os.Getenv(EnvBouncer) == "" {
+		return s.URL, nil
+	}
+	b, err := bouncer.StartBouncer(context.Background(), s.URL)
+	if err != nil {
+		return "", err
+	}
+	return b.URL, nil
 })
 
 // sweep removes the data of test binaries that have ended.
