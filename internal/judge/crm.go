@@ -46,19 +46,19 @@ func (b Bench) crmDeals(ctx context.Context, v *Verdict, tenant string, t truth.
 	if err != nil {
 		return err
 	}
-	byID, byKey := map[int64]crmDeal{}, map[string]int{}
+	byID, byKey, ours := map[int64]crmDeal{}, map[string]int{}, map[string]bool{}
 	for _, d := range deals {
 		byID[d.ID] = d
 		byKey[d.Key]++
 	}
-	for key, n := range byKey {
-		_, ours := t.Deals[key]
+	for _, id := range links {
+		ours[byID[id].Key] = true
+	}
+	for key, n := range byKey { // the product's pseudonym of a deal, which only its links explain
 		switch {
 		case key == "": // entered by a person
-		case !strings.HasPrefix(key, tenant+"/"):
-			v.Crossed = append(v.Crossed, fmt.Sprintf("CRM of %s has deal %s", tenant, key))
-		case !ours:
-			v.Phantom = append(v.Phantom, "CRM has a deal that no vendor has: "+key)
+		case !ours[key]:
+			v.Phantom = append(v.Phantom, fmt.Sprintf("CRM of %s has a deal that no deal of ours is linked to, with reference %s", tenant, key))
 		case n > 1:
 			v.Duplicated = append(v.Duplicated, fmt.Sprintf("CRM of %s has %d deals with reference %s", tenant, n, key))
 		}
