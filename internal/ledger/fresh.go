@@ -128,7 +128,7 @@ func (s *Store) makeMonths(ctx context.Context, tx pgx.Tx, months []time.Time) e
 			return fmt.Errorf("locking the ledger's months: %w", err)
 		}
 		var gone bool
-		if err := tx.QueryRow(ctx, sqlMonthGone, s.in("{schema}.")+monthTable(m)).Scan(&gone); err != nil {
+		if err := tx.QueryRow(ctx, sqlMonthGone, s.schema, monthTable(m)).Scan(&gone); err != nil {
 			return fmt.Errorf("looking for month %s of the ledger: %w", m.Format("2006-01"), err)
 		}
 		if !gone {

@@ -288,7 +288,12 @@ RETURNING eid, step`
 SELECT ord FROM unnest($1::text[]) WITH ORDINALITY AS u(name, ord) WHERE to_regclass(name) IS NULL`
 
 	sqlMonthLock = `SELECT pg_advisory_xact_lock(hashtext('conveyance.ledger.' || $1))`
-	sqlMonthGone = `SELECT to_regclass($1) IS NULL`
+	// Index (relname, relnamespace). The table itself is asked, not the catalog's cache, which still says
+	// what it said before the lock was waited for.
+	sqlMonthGone = `
+SELECT NOT EXISTS (
+  SELECT FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+   WHERE n.nspname = $1 AND c.relname = $2)`
 
 	// The names and bounds are filled in by makeMonths.
 	sqlMonth = `
