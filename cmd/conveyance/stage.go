@@ -94,7 +94,7 @@ func runStage(
 func openEnvirons(ctx context.Context, g *globals, flags stageFlags, name string, log *zap.Logger) (*environs, error) {
 	rt := &environs{g: g, flags: flags, name: name, log: log, metrics: observe.NewRegistry()}
 	var err error
-	if rt.pool, err = postgres.Open(ctx, g.PostgresURL, "conveyance "+name); err != nil {
+	if rt.pool, err = postgres.OpenStage(ctx, g.PostgresURL, "conveyance "+name); err != nil {
 		return nil, err
 	}
 	if rt.codec, err = wire.New(wire.Config{
