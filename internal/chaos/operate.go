@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"regexp"
 	"strings"
-	"time"
 )
 
 // Operate does what a person does at night: a note whose outcome nobody could tell is looked for in
@@ -82,16 +81,11 @@ func (b *Bus) unknown(ctx context.Context, key string) (note, bool, error) {
 	return note{}, false, nil
 }
 
-// noted looks whether a note is in the CRM: by its person, the document's name and the day and time
-// of the signature.
+// noted looks whether a note is in the CRM: on its person's timeline, with its envelope and document.
 func (b *Bus) noted(ctx context.Context, tenant string, n note) (bool, error) {
 	var person int64
 	if err := b.Pool.QueryRow(ctx, sqlPerson, tenant, n.contact).Scan(&person); err != nil {
 		return false, fmt.Errorf("finding the person of contact %s: %w", n.contact, err)
-	}
-	begin, err := b.document(ctx, tenant, person, n)
-	if err != nil {
-		return false, err
 	}
 	var notes []struct {
 		PersonID int64  `json:"personId"`
@@ -100,55 +94,11 @@ func (b *Bus) noted(ctx context.Context, tenant string, n note) (bool, error) {
 	if err := b.Control(ctx, http.MethodGet, "/followupboss/notes?tenant="+tenant, "", &notes); err != nil {
 		return false, err
 	}
+	mark := fmt.Sprintf("(envelope %.8s, document %s)", n.envelope, n.document)
 	for _, have := range notes {
-		if have.PersonID == person && strings.HasPrefix(have.Body, begin) {
+		if have.PersonID == person && strings.Contains(have.Body, mark) {
 			return true, nil
 		}
 	}
 	return false, nil
-}
-
-// zones are where the demonstration's brokerages are.
-var zones = map[string]string{"lakeshore": "America/Chicago", "redrock": "America/Phoenix"}
-
-// document is how the note of a signature begins: the envelope says the document's name and when the
-// person signed.
-func (b *Bus) document(ctx context.Context, tenant string, person int64, n note) (string, error) {
-	var who struct {
-		Emails []struct {
-			Value string `json:"value"`
-		} `json:"emails"`
-	}
-	if err := b.Control(ctx, http.MethodGet, fmt.Sprintf("/followupboss/people/%d?tenant=%s", person, tenant), "", &who); err != nil {
-		return "", err
-	}
-	var envelope struct {
-		Recipients struct {
-			Signers []struct {
-				Email          string    `json:"email"`
-				SignedDateTime time.Time `json:"signedDateTime"`
-			} `json:"signers"`
-		} `json:"recipients"`
-		Documents []struct {
-			ID   string `json:"documentId"`
-			Name string `json:"name"`
-		} `json:"envelopeDocuments"`
-	}
-	if err := b.Control(ctx, http.MethodGet, "/docusign/envelopes/"+n.envelope+"?tenant="+tenant, "", &envelope); err != nil {
-		return "", err
-	}
-	zone, err := time.LoadLocation(zones[tenant])
-	if err != nil {
-		return "", err
-	}
-	for _, s := range envelope.Recipients.Signers {
-		for _, e := range who.Emails {
-			for _, d := range envelope.Documents {
-				if d.ID == n.document && strings.EqualFold(s.Email, e.Value) {
-					return d.Name + " was signed on " + s.SignedDateTime.In(zone).Format("Monday, January 2, 2006, 3:04 PM"), nil
-				}
-			}
-		}
-	}
-	return "", fmt.Errorf("finding the signature of document %s of envelope %s by contact %s: there is none", n.document, n.envelope, n.contact)
 }

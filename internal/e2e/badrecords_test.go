@@ -95,8 +95,7 @@ func TestRecordsThatNobodyCanReadWaitAloneUntilAPersonDropsThem(t *testing.T) {
 		}
 		b.await("the deal behind "+bad.name, func() bool { return b.stage(ctx, deals[i]) == "Under Contract" })
 	}
-	v := b.settle(ctx, patience)
-	require.True(t, v.Clean(), "%s", findings(v))
+	b.settled(ctx)
 	for _, group := range readers {
 		b.await(group+" holding nothing", func() bool { return len(b.held(ctx, group, "")) == 0 })
 		require.Equal(t, 3, b.one(ctx, "SELECT count(*) FROM "+group+".queue_audit WHERE action = 'drop' AND reason = 'no tool of ours wrote it'"))
@@ -152,7 +151,7 @@ func (b *bus) counted(ctx context.Context, cause string) map[string]int {
 // exit is the code with which a command ends.
 func (b *bus) exit(ctx context.Context, args ...string) int {
 	b.t.Helper()
-	err := exec.CommandContext(ctx, b.exe, append(args, "--dir", b.dir)...).Run()
+	err := exec.CommandContext(ctx, b.Exe, append(args, "--dir", b.Dir)...).Run()
 	if ended, ok := errors.AsType[*exec.ExitError](err); ok {
 		return ended.ExitCode()
 	}
@@ -163,7 +162,7 @@ func (b *bus) exit(ctx context.Context, args ...string) int {
 // logged is what all stages have logged.
 func (b *bus) logged() string {
 	b.t.Helper()
-	files, err := filepath.Glob(filepath.Join(b.dir, "log", "*.log"))
+	files, err := filepath.Glob(filepath.Join(b.Dir, "log", "*.log"))
 	require.NoError(b.t, err)
 	var all strings.Builder
 	for _, f := range files {

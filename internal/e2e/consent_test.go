@@ -25,7 +25,7 @@ func consent(ctx context.Context, b *bus) {
 			return said.Account != ""
 		})
 		require.Equal(b.t, "connect it again: "+said.Link, said.Remedy)
-		require.True(b.t, strings.HasPrefix(said.Link, b.info.HTTP+"/oauth/docusign/callback?"), said.Link)
+		require.True(b.t, strings.HasPrefix(said.Link, b.Info.HTTP+"/oauth/docusign/callback?"), said.Link)
 		require.Contains(b.t, b.command(ctx, "why", "redrock"), "wants a person's consent for account redrock/docusign/main")
 		b.write(ctx, p, "completed", s.guid, 2, first, second)
 		behind := b.paper(ctx, "redrock", 90+n, s.guid, first)
@@ -56,7 +56,7 @@ func clicked(ctx context.Context, b *bus, link string) {
 	form := get(link) // the vendor's
 	require.NoError(b.t, form.Body.Close())
 	at := form.Request.URL.String()
-	require.True(b.t, strings.HasPrefix(at, b.info.Sandbox+"/docusign/oauth/auth?"), at)
+	require.True(b.t, strings.HasPrefix(at, b.Info.Sandbox+"/docusign/oauth/auth?"), at)
 	page := get(at + "&login_hint=redrock")
 	text, err := io.ReadAll(page.Body)
 	require.NoError(b.t, err)
@@ -67,7 +67,7 @@ func clicked(ctx context.Context, b *bus, link string) {
 // connected runs what the door's own link is short for, where a person has consented elsewhere.
 func connected(ctx context.Context, b *bus, _ string) {
 	b.control(ctx, http.MethodPut, "/docusign/consent?tenant=redrock", "", nil)
-	out := b.command(ctx, "tenant", "connect", "redrock", "--account", "docusign/main", "--public-url", b.info.HTTP)
+	out := b.command(ctx, "tenant", "connect", "redrock", "--account", "docusign/main", "--public-url", b.Info.HTTP)
 	require.Contains(b.t, out, "connected; what waited flows")
 	require.NotContains(b.t, out, "changed at the vendor")
 }

@@ -15,11 +15,10 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
-	"github.com/twmb/franz-go/pkg/kadm"
-	"github.com/twmb/franz-go/pkg/kgo"
 
 	"conveyance/avro/event"
 	"conveyance/avro/wire"
+	"conveyance/internal/chaos"
 )
 
 // docusignIDs are the demonstration's accounts as DocuSign calls them.
@@ -126,7 +125,7 @@ func (b *bus) body(p paper, account string, n int, uri string) []byte {
 
 // signed is a body on its way to a brokerage's door, signed with its first key.
 func (b *bus) signed(tenant string, body []byte) delivery {
-	account := b.info.Tenants[tenant].Accounts["docusign/main"]
+	account := b.Info.Tenants[tenant].Accounts["docusign/main"]
 	return delivery{http.MethodPost, account.Webhook, signature(account.Secret, body), body}
 }
 
@@ -171,10 +170,10 @@ type message struct {
 // messages are all that a topic holds now.
 func (b *bus) messages(ctx context.Context, topic string) []message {
 	b.t.Helper()
-	codec, err := wire.New(wire.Config{Registry: b.info.Registry, Prefix: b.info.TopicPrefix})
+	codec, err := wire.New(wire.Config{Registry: b.Info.Registry, Prefix: b.Info.TopicPrefix})
 	require.NoError(b.t, err)
 	var all []message
-	for _, r := range b.read(ctx, b.info.TopicPrefix+topic) {
+	for _, r := range b.read(ctx, b.Info.TopicPrefix+topic) {
 		m, err := codec.Decode(ctx, r.Value)
 		require.NoError(b.t, err)
 		all = append(all, message{string(r.Key), m})
@@ -197,21 +196,14 @@ func (b *bus) signatures(ctx context.Context, p paper) (keys []string, all []*ev
 // was sent before has had its consequences.
 func (b *bus) handled(ctx context.Context) {
 	b.t.Helper()
-	cl, err := kgo.NewClient(kgo.SeedBrokers(b.info.Kafka))
-	require.NoError(b.t, err)
-	defer cl.Close()
 	b.await("every group at the end of its topics", func() bool {
 		for range 2 { // what the first groups wrote meanwhile is handled, too
-			ends, err := kadm.NewClient(cl).ListEndOffsets(ctx)
+			end, err := b.Ends(ctx)
 			require.NoError(b.t, err)
-			end := map[string]int64{}
-			ends.Each(func(o kadm.ListedOffset) {
-				end[fmt.Sprintf("%s/%d", strings.TrimPrefix(o.Topic, b.info.TopicPrefix), o.Partition)] = o.Offset
-			})
 			behind := false
-			for _, group := range groups {
-				require.NoError(b.t, b.offsets(ctx, group, func(place string, next int64) {
-					behind = behind || next < end[strings.TrimPrefix(place, group+" at ")]
+			for _, group := range chaos.Groups() {
+				require.NoError(b.t, b.Offsets(ctx, group, func(place string, next int64) {
+					behind = behind || next < end[place]
 				}))
 			}
 			if behind {

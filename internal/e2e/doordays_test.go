@@ -15,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"conveyance/avro/event"
+	"conveyance/internal/chaos"
 )
 
 // outcome is what became of one of the vendor's webhooks.
@@ -100,7 +101,7 @@ func kafkaAway(ctx context.Context, b *bus) {
 	var mu sync.Mutex
 	answers, taken := map[int]int{}, map[string]bool{}
 	most := 0
-	require.True(b.t, b.signal("broker", syscall.SIGSTOP))
+	require.True(b.t, b.Signal("broker", syscall.SIGSTOP))
 	began := time.Now()
 	var work sync.WaitGroup
 	for n := 0; time.Since(began) < awayFor; n++ {
@@ -119,9 +120,9 @@ func kafkaAway(ctx context.Context, b *bus) {
 		if n%10 == 0 {
 			most = max(most, b.resident("ingest"))
 		}
-		pause(ctx, awayEvery)
+		chaos.Pause(ctx, awayEvery)
 	}
-	require.True(b.t, b.signal("broker", syscall.SIGCONT))
+	require.True(b.t, b.Signal("broker", syscall.SIGCONT))
 	work.Wait()
 	b.t.Log(answers, "resident at most", most, "KiB")
 	require.NotZero(b.t, answers[http.StatusServiceUnavailable], "it was away long enough")
@@ -138,7 +139,7 @@ func kafkaAway(ctx context.Context, b *bus) {
 // resident is a process's memory in KiB, as the kernel counts it.
 func (b *bus) resident(name string) int {
 	b.t.Helper()
-	text, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(b.children()[name]), "status"))
+	text, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(b.Children()[name]), "status"))
 	require.NoError(b.t, err)
 	for line := range strings.Lines(string(text)) {
 		if f := strings.Fields(line); len(f) > 1 && f[0] == "VmRSS:" {
@@ -156,13 +157,13 @@ func doorKilled(ctx context.Context, b *bus) {
 	var papers []paper
 	for n := range 12 {
 		if n%6 == 2 {
-			require.True(b.t, b.signal("broker", syscall.SIGSTOP))
+			require.True(b.t, b.Signal("broker", syscall.SIGSTOP))
 		}
 		papers = append(papers, b.paper(ctx, "lakeshore", 100+n, s.guid, s.email))
 		if n%6 == 4 {
-			pause(ctx, 200*time.Millisecond) // three wait for Kafka
-			require.True(b.t, b.signal("ingest", syscall.SIGKILL))
-			require.True(b.t, b.signal("broker", syscall.SIGCONT))
+			chaos.Pause(ctx, 200*time.Millisecond) // three wait for Kafka
+			require.True(b.t, b.Signal("ingest", syscall.SIGKILL))
+			require.True(b.t, b.Signal("broker", syscall.SIGCONT))
 		}
 	}
 	b.delivered(ctx, "lakeshore")

@@ -14,6 +14,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"conveyance/internal/chaos"
 	"conveyance/internal/testkit"
 )
 
@@ -51,20 +52,20 @@ func rotatedSecretOver(ctx context.Context, b *bus) {
 
 // rotation gives redrock another key, while its webhooks come all the time.
 func rotation(ctx context.Context, b *bus) {
-	file := filepath.Join(b.dir, "tenants", "redrock.yaml")
+	file := filepath.Join(b.Dir, "tenants", "redrock.yaml")
 	text, err := os.ReadFile(file)
 	require.NoError(b.t, err)
 	const first = "{id: first, file: ../secrets/redrock-docusign-webhook.key}"
 	const second = "{id: second, file: ../secrets/redrock-second.key}"
 	require.Contains(b.t, string(text), first)
 	keys := map[string]string{
-		"first": b.info.Tenants["redrock"].Accounts["docusign/main"].Secret, "second": "another key of redrock's",
+		"first": b.Info.Tenants["redrock"].Accounts["docusign/main"].Secret, "second": "another key of redrock's",
 	}
-	path := filepath.Join(b.dir, "secrets", "redrock-second.key")
+	path := filepath.Join(b.Dir, "secrets", "redrock-second.key")
 	require.NoError(b.t, os.WriteFile(path, []byte(keys["second"]), 0o600))
 	apply := func(to string) {
 		require.NoError(b.t, os.WriteFile(file, []byte(strings.Replace(string(text), first, to, 1)), 0o600))
-		b.command(ctx, "tenant", "apply", "-f", filepath.Join(b.dir, "tenants"))
+		b.command(ctx, "tenant", "apply", "-f", filepath.Join(b.Dir, "tenants"))
 	}
 	p := paper{"redrock", "eeeeeeee-0000-4000-8000-000000000020"}
 	signedBy := func(key string, n int) delivery {
@@ -89,7 +90,7 @@ func rotation(ctx context.Context, b *bus) {
 				mu.Lock()
 				got[fmt.Sprintf("%s %d", name, status)]++
 				mu.Unlock()
-				pause(under, 10*time.Millisecond)
+				chaos.Pause(under, 10*time.Millisecond)
 			}
 		})
 	}
@@ -101,7 +102,7 @@ func rotation(ctx context.Context, b *bus) {
 	use("second")
 	b.control(ctx, http.MethodPut, "/docusign/keys?tenant=redrock", fmt.Sprintf(`{"keys":[%q]}`, keys["second"]), nil)
 	b.write(ctx, p, "completed", "", 1, "somebody@example.com")
-	pause(ctx, 5*testkit.Look) // the last that the first key signed is answered
+	chaos.Pause(ctx, 5*testkit.Look) // the last that the first key signed is answered
 	apply(second)
 	b.await("the end of the first key", func() bool {
 		return b.send(ctx, signedBy("first", 1_000_001)).status == http.StatusUnauthorized

@@ -1,19 +1,16 @@
 package e2e
 
 import (
-	"context"
 	"math/rand/v2"
-	"net/http"
 	"os"
 	"strconv"
-	"strings"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
-	"conveyance/internal/judge"
+	"conveyance/internal/chaos"
 )
 
 // size of the story. The default fits go test ./...; .ci/run tells the whole one through the
@@ -43,33 +40,22 @@ func (s size) perSecond() int {
 	return max(5, 6*s.deals/max(1, s.kills*2/3+s.zombies*7/2))
 }
 
-// stages may be killed and frozen; the embedded parts are killed only, and the simulated vendors
-// are the outside world.
-var (
-	stages = []string{"ingest", "fetch", "translate", "adapter followupboss", "adapter warehouse", "adapter timeline"}
-	owners = stages[1:] // of partitions: another process can take their place
-	parts  = []string{"broker", "registry"}
-	groups = []string{"fetch", "translate", "followupboss", "warehouse", "timeline"}
-)
-
-// patience is how long the bus may show no progress before it is judged as it is.
-const patience = 60 * time.Second
-
 func TestStoryUnderKillsAndZombiesEndsAsTruthSays(t *testing.T) {
 	if testing.Short() {
 		t.Skip("starts every process: left out by -short")
 	}
 	s := sized(t)
 	b := start(t)
-	b.weather(t.Context())
-	stop := b.watch(t.Context())
-	b.story(t.Context(), s.seed, s.deals, s.perSecond())
+	require.NoError(t, b.Weather(t.Context()))
+	stop := b.Watch(t.Context())
+	require.NoError(t, b.Story(t.Context(), s.seed, s.deals, s.perSecond()))
+	owners, stages, parts := chaos.Owners(), chaos.Stages(), []string{"broker", "registry"}
 	r := rand.New(rand.NewPCG(uint64(s.seed), 1))
 	kills, zombies := 0, 0
 	for kills < s.kills || zombies < s.zombies {
-		pause(t.Context(), time.Duration(200+r.IntN(800))*time.Millisecond)
+		chaos.Pause(t.Context(), time.Duration(200+r.IntN(800))*time.Millisecond)
 		if zombies < s.zombies && (kills >= s.kills || r.IntN(s.kills/max(1, s.zombies)+1) == 0) {
-			b.zombie(t.Context(), owners[r.IntN(len(owners))], r)
+			require.NoError(t, b.Zombie(t.Context(), owners[r.IntN(len(owners))], r))
 			zombies++
 			continue
 		}
@@ -78,9 +64,9 @@ func TestStoryUnderKillsAndZombiesEndsAsTruthSays(t *testing.T) {
 			name = parts[r.IntN(len(parts))]
 		}
 		killed := false
-		kill := func() { killed = b.signal(name, syscall.SIGKILL) }
+		kill := func() { killed = b.Signal(name, syscall.SIGKILL) }
 		if name != "broker" && r.IntN(2) == 0 {
-			b.unanswered(t.Context(), kill)
+			b.Unanswered(t.Context(), kill)
 		} else {
 			kill()
 		}
@@ -88,55 +74,13 @@ func TestStoryUnderKillsAndZombiesEndsAsTruthSays(t *testing.T) {
 			kills++
 		}
 	}
-	require.Eventually(t, func() bool { return b.told(t.Context()) }, 5*time.Minute, time.Second)
-	v := b.settle(t.Context(), patience)
-	v.Misordered = append(v.Misordered, stop()...)
-	t.Logf("%s after %d kills and %d zombies of seed %d", v, kills, zombies, s.seed)
-	require.True(t, v.Clean(), "%s", findings(v))
-	require.NotZero(t, v.Effects)
+	require.Eventually(t, func() bool { return b.Told(t.Context()) }, 5*time.Minute, time.Second)
+	t.Logf("%d kills and %d zombies of seed %d", kills, zombies, s.seed)
+	require.NotZero(t, b.settled(t.Context(), stop).Effects)
 
-	again := b.past(t.Context())
+	again, err := b.Past(t.Context())
+	require.NoError(t, err)
 	require.NotZero(t, again)
-	v = b.settle(t.Context(), patience)
-	t.Logf("%s after %d old records came again to empty ledgers", v, again)
-	require.True(t, v.Clean(), "%s", findings(v))
-}
-
-// weather is what vendors do on a bad day: answers that come after the time-out, broken connections,
-// half answers, errors, limits.
-func (b *bus) weather(ctx context.Context) {
-	b.t.Helper()
-	for vendor, faults := range map[string][]string{
-		"followupboss": {
-			`{"match":"POST /v1/people*","times":8,"fault":"late:1"}`,
-			`{"match":"POST /v1/deals*","times":8,"fault":"late:1"}`,
-			`{"match":"PUT /v1/*","times":8,"fault":"late:1"}`,
-			`{"match":"POST /v1/*","times":6,"fault":"reset"}`,
-			`{"match":"GET /v1/*","times":10,"fault":"status:503"}`,
-			`{"times":6,"fault":"retry-after:1"}`,
-		},
-		"skyslope": {
-			`{"match":"GET /api/files*","times":3,"fault":"truncate"}`,
-			`{"match":"GET /api/files*","times":3,"fault":"status:500"}`,
-			`{"match":"GET /api/files*","times":2,"fault":"reset"}`,
-		},
-	} {
-		for _, f := range faults {
-			b.control(ctx, http.MethodPost, "/"+vendor+"/faults", f, nil)
-		}
-	}
-}
-
-// findings are the first of each sort, for a person.
-func findings(v judge.Verdict) string {
-	var b strings.Builder
-	for _, f := range []struct {
-		name string
-		all  []string
-	}{{"lost", v.Lost}, {"duplicated", v.Duplicated}, {"misordered", v.Misordered}, {"unexplained", v.Unexplained}} {
-		for _, line := range f.all[:min(len(f.all), 8)] {
-			b.WriteString(f.name + ": " + line + "\n")
-		}
-	}
-	return b.String()
+	t.Logf("%d old records come again to empty ledgers", again)
+	b.settled(t.Context())
 }
