@@ -12,7 +12,7 @@ import (
 // crmDeal and crmPerson are the CRM's records as its API answers them.
 type crmDeal struct {
 	ID                 int64   `json:"id"`
-	Key                string  `json:"customConveyanceKey"`
+	Ref                string  `json:"customConveyanceKey"`
 	Stage              string  `json:"stageName"`
 	Price              float64 `json:"price"`
 	ProjectedCloseDate string  `json:"projectedCloseDate"`
@@ -30,14 +30,40 @@ type crmPerson struct {
 	} `json:"phones"`
 }
 
-func (b Bench) crm(ctx context.Context, v *Verdict, tenant string, all truth.Truth) error {
-	if err := b.crmDeals(ctx, v, tenant, all.Tenants[tenant]); err != nil {
+// references are the tenants by the references of the deals that are linked.
+func (b Bench) references(ctx context.Context, all truth.Truth) (map[string]string, error) {
+	refs := map[string]string{}
+	for tenant := range all.Tenants {
+		var deals []crmDeal
+		if err := b.records(ctx, "deals", tenant, &deals); err != nil {
+			return nil, err
+		}
+		links, err := b.dealLinks(ctx, tenant)
+		if err != nil {
+			return nil, err
+		}
+		linked := map[int64]bool{}
+		for _, id := range links {
+			linked[id] = true
+		}
+		for _, d := range deals {
+			if d.Ref != "" && linked[d.ID] {
+				refs[d.Ref] = tenant
+			}
+		}
+	}
+	return refs, nil
+}
+
+// crm compares deals and people; refs are the tenants by the references of their deals.
+func (b Bench) crm(ctx context.Context, v *Verdict, tenant string, all truth.Truth, refs map[string]string) error {
+	if err := b.crmDeals(ctx, v, tenant, all.Tenants[tenant], refs); err != nil {
 		return err
 	}
 	return b.crmPeople(ctx, v, tenant, all)
 }
 
-func (b Bench) crmDeals(ctx context.Context, v *Verdict, tenant string, t truth.Tenant) error {
+func (b Bench) crmDeals(ctx context.Context, v *Verdict, tenant string, t truth.Tenant, refs map[string]string) error {
 	var deals []crmDeal
 	if err := b.records(ctx, "deals", tenant, &deals); err != nil {
 		return err
@@ -46,31 +72,35 @@ func (b Bench) crmDeals(ctx context.Context, v *Verdict, tenant string, t truth.
 	if err != nil {
 		return err
 	}
-	byID, byKey, ours := map[int64]crmDeal{}, map[string]int{}, map[string]bool{}
-	for _, d := range deals {
+	linked := map[int64]string{}
+	for key, id := range links {
+		linked[id] = key
+	}
+	byID, byRef := map[int64]crmDeal{}, map[string]int{}
+	for _, d := range deals { // a reference is the product's pseudonym of a deal, which only its links explain
 		byID[d.ID] = d
-		byKey[d.Key]++
-	}
-	for _, id := range links {
-		ours[byID[id].Key] = true
-	}
-	for key, n := range byKey { // the product's pseudonym of a deal, which only its links explain
-		switch {
-		case key == "": // entered by a person
-		case !ours[key]:
-			v.Phantom = append(v.Phantom, fmt.Sprintf("CRM of %s has a deal that no deal of ours is linked to, with reference %s", tenant, key))
-		case n > 1:
-			v.Duplicated = append(v.Duplicated, fmt.Sprintf("CRM of %s has %d deals with reference %s", tenant, n, key))
+		key := linked[d.ID]
+		_, known := t.Deals[key]
+		switch byRef[d.Ref]++; {
+		case d.Ref == "": // entered by a person
+		case refs[d.Ref] != "" && refs[d.Ref] != tenant:
+			v.Crossed = append(v.Crossed, fmt.Sprintf("CRM of %s has %s's deal with reference %s", tenant, refs[d.Ref], d.Ref))
+		case byRef[d.Ref] > 1:
+			v.Duplicated = append(v.Duplicated, fmt.Sprintf("CRM of %s has %d deals with reference %s", tenant, byRef[d.Ref], d.Ref))
+		case key != "" && !strings.HasPrefix(key, tenant+"/"):
+			v.Crossed = append(v.Crossed, fmt.Sprintf("CRM of %s has deal %s", tenant, key))
+		case !known:
+			v.Phantom = append(v.Phantom, fmt.Sprintf("CRM of %s has a deal that no vendor has: %d, with reference %s", tenant, d.ID, d.Ref))
 		}
 	}
 	for key, deal := range t.Deals {
 		want := deal.FollowUpBoss
-		id, linked := links[key]
+		id, known := links[key]
 		got, there := byID[id]
 		switch {
 		case want.Deal == nil && there && !want.Optional:
 			v.Phantom = append(v.Phantom, "CRM has deal "+key+", which should have no effect")
-		case want.Deal != nil && (!linked || !there) && !want.Optional:
+		case want.Deal != nil && (!known || !there) && !want.Optional:
 			v.Lost = append(v.Lost, "CRM has no deal "+key)
 		case want.Deal != nil && there:
 			v.Effects++

@@ -101,11 +101,15 @@ func Judge(ctx context.Context, b Bench) (Verdict, error) {
 	if err := b.get(ctx, "/_control/truth", &want); err != nil {
 		return v, err
 	}
+	refs, err := b.references(ctx, want)
+	if err != nil {
+		return v, fmt.Errorf("judging the CRM: %w", err)
+	}
 	for tenant, t := range want.Tenants {
 		if err := b.warehouse(ctx, &v, tenant, t); err != nil {
 			return v, fmt.Errorf("judging the warehouse of %s: %w", tenant, err)
 		}
-		if err := b.crm(ctx, &v, tenant, want); err != nil {
+		if err := b.crm(ctx, &v, tenant, want, refs); err != nil {
 			return v, fmt.Errorf("judging the CRM of %s: %w", tenant, err)
 		}
 		if err := b.envelopes(ctx, &v, t); err != nil {
