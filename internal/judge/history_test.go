@@ -154,9 +154,11 @@ func prepare(t *testing.T) *pgxpool.Pool {
 	require.NoError(t, err)
 	t.Cleanup(pool.Close)
 	own := []postgres.Migrations{
-		{Schema: "fetch", Set: "own", Files: fetch.Migrations()}, {Schema: "translate", Set: "own", Files: translate.Migrations()},
+		{Schema: "fetch", Set: "own", Files: fetch.Migrations()},
+		{Schema: "translate", Set: "own", Files: translate.Migrations()},
 		{Schema: "followupboss", Set: "own", Files: followupboss.Migrations()},
-		{Schema: "warehouse", Set: "own", Files: warehouse.Migrations()}, {Schema: "timeline", Set: "own", Files: timeline.Migrations()},
+		{Schema: "warehouse", Set: "own", Files: warehouse.Migrations()},
+		{Schema: "timeline", Set: "own", Files: timeline.Migrations()},
 	}
 	for group := range groups() {
 		own = append(own, postgres.Migrations{Schema: group, Set: "engine", Files: ledger.Migrations()})

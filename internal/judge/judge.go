@@ -14,6 +14,7 @@ import (
 	"iter"
 	"net/http"
 	"net/url"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -47,8 +48,13 @@ type Finding struct {
 // Findings are all sorts, in the order of String.
 func (v Verdict) Findings() []Finding {
 	return []Finding{
-		{"lost", v.Lost}, {"duplicated", v.Duplicated}, {"misordered", v.Misordered}, {"unexplained", v.Unexplained},
-		{"phantom", v.Phantom}, {"crossed", v.Crossed}, {"overrun", v.Overrun},
+		{"lost", v.Lost},
+		{"duplicated", v.Duplicated},
+		{"misordered", v.Misordered},
+		{"unexplained", v.Unexplained},
+		{"phantom", v.Phantom},
+		{"crossed", v.Crossed},
+		{"overrun", v.Overrun},
 	}
 }
 
@@ -64,16 +70,17 @@ func (v Verdict) Clean() bool {
 
 // String is the line by which a run is judged.
 func (v Verdict) String() string {
-	line := ""
+	var line strings.Builder
 	for _, f := range v.Findings() {
-		line += fmt.Sprintf("%s=%d ", f.Name, len(f.All))
+		fmt.Fprintf(&line, "%s=%d ", f.Name, len(f.All))
 	}
-	line += fmt.Sprintf("(deals %d, people %d, envelopes %d, unlinked %d, effects %d", v.Deals, v.People, v.Envelopes, v.Unlinked, v.Effects)
+	fmt.Fprintf(&line, "(deals %d, people %d, envelopes %d, unlinked %d, effects %d", v.Deals, v.People, v.Envelopes, v.Unlinked, v.Effects)
 	if v.Received+v.InFlight > 0 {
-		line += fmt.Sprintf("; received %d = applied %d + copies %d + waiting %d + dropped %d",
+		fmt.Fprintf(&line, "; received %d = applied %d + copies %d + waiting %d + dropped %d",
 			v.Received, v.Applied, v.Copies, v.Waiting, v.Dropped)
 	}
-	return line + ")"
+	line.WriteByte(')')
+	return line.String()
 }
 
 // Bench is what the judge looks at.
