@@ -17,6 +17,7 @@ import (
 type brokerCmd struct {
 	Listen string `help:"Address on the loopback." default:"127.0.0.1:9092"`
 	Data   string `help:"Data folder." required:"" type:"path"`
+	Advertise string `help:"Address that clients are told, of a cable to here that a test cuts." placeholder:"IP:PORT" hidden:""`
 	// TroubleFD is how a full disk reaches up's terminal: its log may lie on that very disk.
 	TroubleFD int `help:"File descriptor that a sentence is written to when the disk refuses a write." hidden:""`
 }
@@ -35,7 +36,7 @@ func (c *brokerCmd) Run(ctx context.Context, g *globals) error {
 	if err != nil {
 		return fmt.Errorf("reading --listen: %w", err)
 	}
-	b, err := broker.Start(ctx, broker.Options{Dir: c.Data, Port: port, Log: log, Trouble: c.trouble()})
+	b, err := broker.Start(ctx, broker.Options{Dir: c.Data, Port: port, Advertise: c.Advertise, Log: log, Trouble: c.trouble()})
 	if err != nil {
 		return err
 	}

@@ -40,6 +40,8 @@ const (
 type Options struct {
 	Dir  string // the data; made where it does not exist, locked while the broker runs
 	Port int    // on 127.0.0.1; 0 = any free one
+	// Advertise is the host:port, an IP address, that clients are told; empty = where it listens.
+	Advertise string
 	// SyncWrites makes each batch reach the disk before it is acknowledged: records then survive
 	// the machine, at about half a millisecond a batch on a fast disk.
 	SyncWrites  bool
@@ -108,6 +110,9 @@ func options(opts Options) []kfake.Opt {
 			"log.cleaner.backoff.ms": millis(never),
 			"log.retention.ms":       "-1",
 		}),
+	}
+	if opts.Advertise != "" {
+		list = append(list, kfake.ListenFn(advertising(opts.Advertise)))
 	}
 	if opts.SyncWrites {
 		list = append(list, kfake.SyncWrites())

@@ -18,6 +18,7 @@ import (
 
 	"conveyance/internal/devstack/broker"
 	"conveyance/internal/devstack/dirlock"
+	"conveyance/internal/realparts/proxy"
 	"conveyance/internal/testkit"
 )
 
@@ -212,4 +213,21 @@ func keys(t testing.TB, addr, topic string) map[string]bool {
 		})
 	}
 	return found
+}
+
+func TestClientsAreToldTheAdvertisedAddress(t *testing.T) {
+	t.Parallel()
+	free, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	at := free.Addr().(*net.TCPAddr)
+	require.NoError(t, free.Close())
+	cable, err := proxy.Start(t.Context(), at.String())
+	require.NoError(t, err)
+	t.Cleanup(cable.Close)
+	b := start(t, broker.Options{Dir: t.TempDir(), Port: at.Port, Advertise: cable.Addr})
+	require.Equal(t, cable.Addr, b.Addr())
+	m, err := kadm.NewClient(client(t, b.Addr())).BrokerMetadata(t.Context())
+	require.NoError(t, err)
+	require.Len(t, m.Brokers, 1)
+	require.Equal(t, cable.Addr, fmt.Sprintf("%s:%d", m.Brokers[0].Host, m.Brokers[0].Port))
 }
