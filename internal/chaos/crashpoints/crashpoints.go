@@ -119,7 +119,7 @@ func newRun(s spot, fault string, seed int) Run {
 	return run
 }
 
-// All is every point, under every fault, with each of so many seeds.
+// All is every point, under every fault, with each of so many seeds, in an order that mixes them.
 func All(seeds int) []Run {
 	var all []Run
 	for seed := range seeds {
@@ -129,6 +129,8 @@ func All(seeds int) []Run {
 			}
 		}
 	}
+	mix := rand.New(rand.NewPCG(uint64(seeds), 1))
+	mix.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
 	return all
 }
 
@@ -137,7 +139,8 @@ func Sample(n, seed int) []Run {
 	all, faults := spots(), Faults()
 	runs := make([]Run, n)
 	for i := range runs {
-		runs[i] = newRun(all[i%len(all)], faults[(i+i/len(all)+seed)%len(faults)], seed+i/len(all))
+		at, lap := i%len(all), i/len(all)
+		runs[i] = newRun(all[at], faults[(at+lap+seed)%len(faults)], seed+lap)
 	}
 	return runs
 }
