@@ -40,6 +40,7 @@ func (configCmd) Run(g *globals, k *kong.Context) error {
 		{"dir", "CONVEYANCE_DIR", g.Dir},
 		{"log-level", "CONVEYANCE_LOG_LEVEL", g.LogLevel},
 	}
+	settings = append(settings, g.settings()...)
 	for _, node := range k.Model.Leaves(true) {
 		for _, f := range node.Flags {
 			for _, env := range f.Envs {

@@ -27,6 +27,8 @@ import (
 
 // globals are the settings of every command: flag, environment and help are one declaration.
 type globals struct {
+	kafkaFlags
+
 	Kafka       string `env:"CONVEYANCE_KAFKA" help:"Kafka's bootstrap addresses, separated by commas. Default: those of the running up." placeholder:"HOST:PORT"`
 	RegistryURL string `name:"registry" env:"CONVEYANCE_REGISTRY" help:"Schema registry. Default: that of the running up." placeholder:"URL"`
 	PostgresURL string `name:"postgres" env:"CONVEYANCE_POSTGRES" help:"Postgres. Default: that of the running up. A password belongs into the environment or ~/.pgpass." placeholder:"URL"`
@@ -121,8 +123,6 @@ func (g *globals) resolve(n need) error {
 	}
 	return nil
 }
-
-func (g *globals) seeds() []string { return strings.Split(g.Kafka, ",") }
 
 // open resolves and opens Postgres.
 func (g *globals) open(ctx context.Context, name string) (*pgxpool.Pool, error) {

@@ -113,7 +113,7 @@ func (l lagger) status(ctx context.Context, gr fleet.Group) (groupStatus, error)
 // oldest is the time of the oldest record that the group has yet to handle; false where it could
 // not be read in time.
 func (l lagger) oldest(ctx context.Context, b behind) (time.Time, bool) {
-	cl, err := kgo.NewClient(kgo.SeedBrokers(l.g.seeds()...), kgo.ConsumePartitions(b.next))
+	cl, err := l.g.kafkaClient(kgo.ConsumePartitions(b.next))
 	if err != nil {
 		return time.Time{}, false
 	}

@@ -9,7 +9,6 @@ import (
 	"text/tabwriter"
 
 	"github.com/jackc/pgx/v5/pgxpool"
-	"github.com/twmb/franz-go/pkg/kgo"
 
 	"conveyance/avro/wire"
 	"conveyance/internal/stream"
@@ -193,9 +192,11 @@ func decideLink(
 	if err != nil {
 		return err
 	}
-	publisher, err := stream.NewPublisher(g.TopicPrefix, stream.Deps{
-		Kafka: []kgo.Opt{kgo.SeedBrokers(g.seeds()...)}, Codec: codec,
-	})
+	opts, err := g.kafka(operator)
+	if err != nil {
+		return err
+	}
+	publisher, err := stream.NewPublisher(g.TopicPrefix, stream.Deps{Kafka: opts, Codec: codec})
 	if err != nil {
 		return err
 	}

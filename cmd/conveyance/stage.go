@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -38,6 +37,7 @@ type stageFlags struct {
 // environs is what a stage works with.
 type environs struct {
 	g       *globals
+	kafka   []kgo.Opt
 	flags   stageFlags
 	name    string
 	log     *zap.Logger
@@ -84,6 +84,9 @@ func runStage(
 		return err
 	}
 	defer rt.close()
+	if err := g.checkKafka(ctx, name, rt.kafka); err != nil {
+		return err
+	}
 	parts, err := build(ctx, rt)
 	if err != nil {
 		return err
@@ -94,6 +97,9 @@ func runStage(
 func openEnvirons(ctx context.Context, g *globals, flags stageFlags, name string, log *zap.Logger) (*environs, error) {
 	rt := &environs{g: g, flags: flags, name: name, log: log, metrics: observe.NewRegistry()}
 	var err error
+	if rt.kafka, err = g.kafka(name); err != nil {
+		return nil, err
+	}
 	if rt.pool, err = postgres.OpenStage(ctx, g.PostgresURL, "conveyance "+name); err != nil {
 		return nil, err
 	}
@@ -203,17 +209,6 @@ func (rt *environs) group(ctx context.Context, name string, topics []string, key
 	}, err
 }
 
-// metadataMinAge is how soon a client may ask again where a partition lives. kgo's 5 s would be how
-// long a stage stands still after a broker's restart.
-const metadataMinAge = 250 * time.Millisecond
-
-func (rt *environs) kafka() []kgo.Opt {
-	return []kgo.Opt{
-		kgo.SeedBrokers(rt.g.seeds()...), kgo.ClientID("conveyance-" + strings.ReplaceAll(rt.name, " ", "-")),
-		kgo.MetadataMinAge(metadataMinAge),
-	}
-}
-
 func (rt *environs) deps() stream.Deps {
-	return stream.Deps{Kafka: rt.kafka(), Pool: rt.pool, Codec: rt.codec, Log: rt.log, Metrics: rt.metrics}
+	return stream.Deps{Kafka: rt.kafka, Pool: rt.pool, Codec: rt.codec, Log: rt.log, Metrics: rt.metrics}
 }

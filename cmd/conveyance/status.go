@@ -12,7 +12,6 @@ import (
 
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/twmb/franz-go/pkg/kadm"
-	"github.com/twmb/franz-go/pkg/kgo"
 	"golang.org/x/sync/errgroup"
 
 	"conveyance/internal/fleet"
@@ -159,9 +158,9 @@ func groupStates(ctx context.Context, g *globals, pool *pgxpool.Pool, f *fleet.F
 	if err != nil {
 		return nil, err
 	}
-	cl, err := kgo.NewClient(kgo.SeedBrokers(g.seeds()...))
+	cl, err := g.kafkaClient()
 	if err != nil {
-		return nil, fmt.Errorf("reaching Kafka: %w", err)
+		return nil, err
 	}
 	defer cl.Close()
 	l := lagger{g, pool, kadm.NewClient(cl)}

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
-	"github.com/twmb/franz-go/pkg/kgo"
 
 	"conveyance/avro/topic"
 	"conveyance/internal/topics"
@@ -19,6 +18,7 @@ type topicsCmd struct {
 	Apply  topicsApplyCmd  `cmd:"" help:"Make the topics that are missing and configure those that differ; never alters a partition count."`
 	Verify topicsVerifyCmd `cmd:"" help:"Say where the cluster's topics differ; exit 3 where they do."`
 	List   topicsListCmd   `cmd:"" help:"List the topics with their sizes."`
+	ACLs   topicsACLsCmd   `cmd:"" name:"acls" help:"Print, compare or grant the least rights of each process."`
 }
 
 // topicFlags say what the topics should be.
@@ -36,15 +36,15 @@ func (g *globals) admin(ctx context.Context, fn func(context.Context, *kadm.Clie
 	if err := g.resolve(needKafka); err != nil {
 		return err
 	}
-	cl, err := kgo.NewClient(kgo.SeedBrokers(g.seeds()...))
+	cl, err := g.kafkaClient()
 	if err != nil {
-		return fmt.Errorf("reaching Kafka: %w", err)
+		return err
 	}
 	defer cl.Close()
 	ctx, cancel := context.WithTimeout(ctx, adminWithin)
 	defer cancel()
 	if err := cl.Ping(ctx); err != nil {
-		return g.away(fmt.Errorf("reaching Kafka at %s: %w", g.Kafka, err), "Kafka", "--kafka")
+		return g.refused(err)
 	}
 	return fn(ctx, kadm.NewClient(cl))
 }

@@ -180,14 +180,14 @@ func (s *stack) pollingRule() time.Duration {
 // env is what every stage finds its surroundings by. GOMEMLIMIT keeps each process small on one
 // machine: the collector works harder before it grows past it.
 func (s *stack) env() []string {
-	return []string{
-		"CONVEYANCE_KAFKA=" + s.up.Kafka, "CONVEYANCE_REGISTRY=" + s.up.Registry,
-		"CONVEYANCE_POSTGRES=" + s.up.Postgres, "CONVEYANCE_TOPIC_PREFIX=" + s.g.TopicPrefix,
-		"CONVEYANCE_DIR=" + s.g.Dir, "CONVEYANCE_LOG_LEVEL=" + s.g.LogLevel,
-		"CONVEYANCE_SEALING_KEY=" + s.sealingKeyFile(), "CONVEYANCE_ALLOW_LOOPBACK=true",
-		"CONVEYANCE_PUBLIC_URL=" + s.up.HTTP,
+	return append(s.g.env(),
+		"CONVEYANCE_KAFKA="+s.up.Kafka, "CONVEYANCE_REGISTRY="+s.up.Registry,
+		"CONVEYANCE_POSTGRES="+s.up.Postgres, "CONVEYANCE_TOPIC_PREFIX="+s.g.TopicPrefix,
+		"CONVEYANCE_DIR="+s.g.Dir, "CONVEYANCE_LOG_LEVEL="+s.g.LogLevel,
+		"CONVEYANCE_SEALING_KEY="+s.sealingKeyFile(), "CONVEYANCE_ALLOW_LOOPBACK=true",
+		"CONVEYANCE_PUBLIC_URL="+s.up.HTTP,
 		"GOMEMLIMIT=100MiB",
-	}
+	)
 }
 
 func (s *stack) sealingKeyFile() string { return filepath.Join(s.g.Dir, "secrets", "sealing.key") }
