@@ -177,8 +177,7 @@ func (s *stack) pollingRule() time.Duration {
 	return time.Duration(float64(docusign) / max(1, s.cmd.TimeScale))
 }
 
-// env is what every stage finds its surroundings by. GOMEMLIMIT keeps each process small on one
-// machine: the collector works harder before it grows past it.
+// env is what every stage finds its surroundings by.
 func (s *stack) env() []string {
 	return append(s.g.env(),
 		"CONVEYANCE_KAFKA="+s.up.Kafka, "CONVEYANCE_REGISTRY="+s.up.Registry,
@@ -186,9 +185,13 @@ func (s *stack) env() []string {
 		"CONVEYANCE_DIR="+s.g.Dir, "CONVEYANCE_LOG_LEVEL="+s.g.LogLevel,
 		"CONVEYANCE_SEALING_KEY="+s.sealingKeyFile(), "CONVEYANCE_ALLOW_LOOPBACK=true",
 		"CONVEYANCE_PUBLIC_URL="+s.up.HTTP,
-		"GOMEMLIMIT=100MiB",
+		memoryLimit(),
 	)
 }
+
+// memoryLimit keeps each process small on one machine: the collector works harder before it grows past
+// it. A GOMEMLIMIT of up's own environment is every process's, for runs whose broker and vendors grow.
+func memoryLimit() string { return "GOMEMLIMIT=" + cmp.Or(os.Getenv("GOMEMLIMIT"), "100MiB") }
 
 func (s *stack) sealingKeyFile() string { return filepath.Join(s.g.Dir, "secrets", "sealing.key") }
 

@@ -114,7 +114,7 @@ func (s *stack) startTables(ctx, whole context.Context) (err error) {
 
 // infraChild keeps one of up's own servers running and waits until its port answers.
 func (s *stack) infraChild(ctx context.Context, name string, port int, args ...string) error {
-	if err := s.sup.Keep(name, append(args, "--listen", s.ports.addr(port)), []string{"GOMEMLIMIT=100MiB"}); err != nil {
+	if err := s.sup.Keep(name, append(args, "--listen", s.ports.addr(port)), []string{memoryLimit()}); err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, stageReadyWithin)

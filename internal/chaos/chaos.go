@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"syscall"
@@ -64,6 +65,7 @@ type Bus struct {
 	Pool *pgxpool.Pool // for looking
 
 	cmd   *exec.Cmd
+	ended chan struct{} // closed when up has ended
 	said  said
 	began time.Time // of this up, and of its vendors' memory
 }
@@ -102,7 +104,7 @@ func (b *Bus) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := b.cmd.Start(); err != nil {
+	if err := b.start(); err != nil {
 		return fmt.Errorf("starting up: %w", err)
 	}
 	line, err := bufio.NewReader(stdout).ReadBytes('\n')
@@ -114,6 +116,25 @@ func (b *Bus) Run(ctx context.Context) error {
 		return fmt.Errorf("reading up's ready line: %w; it said: %s", err, b.Said())
 	}
 	return nil
+}
+
+// start ties up's life to this process's: the kernel does so with the thread that forked, which is kept
+// as long. A Ctrl-C at a terminal is not up's, but its caller's.
+func (b *Bus) start() error {
+	b.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}
+	b.ended = make(chan struct{})
+	started := make(chan error)
+	go func() {
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		err := b.cmd.Start()
+		started <- err
+		if err == nil {
+			_ = b.cmd.Wait()
+		}
+		close(b.ended)
+	}()
+	return <-started
 }
 
 func (b *Bus) env(cmd *exec.Cmd) []string {
@@ -129,8 +150,8 @@ func (b *Bus) Stop(sig syscall.Signal) {
 }
 
 func (b *Bus) end(sig syscall.Signal) {
-	_ = b.cmd.Process.Signal(sig)
-	_ = b.cmd.Wait()
+	_ = b.cmd.Process.Signal(sig) // "already finished" is what the caller wanted
+	<-b.ended
 }
 
 // Said is all that up has told a person.

@@ -18,4 +18,21 @@ SELECT DISTINCT t.id, date_trunc('month', l.done_at)::date
 ON CONFLICT DO NOTHING`
 
 	sqlDrop = `DELETE FROM {schema}.ledger WHERE done_at IS NOT NULL`
+
+	sqlDirty = `SELECT count(*) FROM "fetch".resource WHERE dirty_since IS NOT NULL`
+
+	sqlTokens = `SELECT topic || '/' || part, owner FROM {schema}.consumer_offsets`
+
+	// What a claim writes, with a token that nobody has.
+	sqlLateClaim = `
+UPDATE {schema}.consumer_offsets
+   SET owner = gen_random_uuid(), epoch = epoch + 1, seq = 0, claimed_at = now()`
+
+	sqlReadbackNow = `
+WITH due AS (UPDATE {schema}.readback SET due = now() - interval '1 minute' WHERE due > now() RETURNING 1)
+SELECT count(*) FROM {schema}.readback`
+
+	sqlFlagged = `SELECT count(DISTINCT eid) FROM {schema}.call_evidence`
+
+	sqlAsked = `SELECT count(*) FROM {schema}.queue_audit WHERE reason = 'looked in the CRM'`
 )
