@@ -219,15 +219,20 @@ func forgotten(ctx context.Context, l *lab) {
 	l.begin()
 }
 
-// priceBack has a price go up and come back.
+// priceBack has a price go up, come back, and go up again.
 func priceBack(_ context.Context, l *lab) {
 	s := l.sale("lakeshore", 1)
 	l.rest()
+	for _, price := range []int{450_000, 400_001} {
+		l.put(s, fmt.Sprintf(`{"salePrice":%d}`, price))
+		l.await("the price in the warehouse", func() bool {
+			return l.one("SELECT count(*) FROM warehouse.deal WHERE deal_key = $1 AND sale_price_minor = $2", s.key(), 100*price) == 1
+		})
+	}
 	l.put(s, `{"salePrice":450000}`)
-	l.await("the price in the warehouse", func() bool {
-		return l.one("SELECT count(*) FROM warehouse.deal WHERE deal_key = $1 AND sale_price_minor = 45000000", s.key()) == 1
+	l.await("the price in translate", func() bool {
+		return l.one("SELECT revision FROM translate.translate_state WHERE resource = $1", s.key()) == 4
 	})
-	l.put(s, `{"salePrice":400001}`)
 }
 
 // twoProcesses has two processes of the CRM's adapter write more notes than the vendor takes.
