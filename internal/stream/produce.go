@@ -11,11 +11,13 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"conveyance/avro/event"
 	"conveyance/avro/topic"
 	"conveyance/avro/wire"
+	"conveyance/internal/kafka"
 	"conveyance/internal/observe"
 	"conveyance/internal/verdict"
 )
@@ -229,7 +231,7 @@ func (c *chunks) chunk(ctx context.Context, records []*kgo.Record) error {
 	results := make(chan error, len(records))
 	for _, r := range records {
 		// The context of a record would cancel it alone, and let the next of its key pass.
-		c.cl.Produce(context.WithoutCancel(ctx), r, func(_ *kgo.Record, err error) { results <- err })
+		c.cl.Produce(context.WithoutCancel(ctx), r, landed(func(err error) { results <- err }))
 	}
 	if err := c.cl.Flush(ctx); err != nil {
 		return fmt.Errorf("producing %d records: %w", len(records), err)
@@ -241,7 +243,24 @@ func (c *chunks) chunk(ctx context.Context, records []*kgo.Record) error {
 		}
 	}
 	if first != nil {
-		return fmt.Errorf("producing %d records: %w", len(records), first)
+		return refused(fmt.Errorf("producing %d records: %w", len(records), first))
 	}
 	return nil
+}
+
+// landed tells done what became of r; where a right is missing, which one.
+func landed(done func(error)) func(*kgo.Record, error) {
+	return func(r *kgo.Record, err error) { done(kafka.Lacks(err, "WRITE", "topic", r.Topic)) }
+}
+
+// refused is a stall where a broker refuses what it would refuse of any record: no attempt is spent on a right
+// that is missing, or on a topic.
+func refused(err error) error {
+	switch {
+	case errors.Is(err, kerr.TopicAuthorizationFailed), errors.Is(err, kerr.ClusterAuthorizationFailed):
+		return verdict.Stalled("a right at kafka is missing", err)
+	case errors.Is(err, kerr.UnknownTopicOrPartition):
+		return verdict.Stalled("a topic is missing", err)
+	}
+	return err
 }

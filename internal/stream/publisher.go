@@ -86,7 +86,7 @@ func (p *Publisher) Send(ctx context.Context, out Out, done func(error)) error {
 	if fault.Broken("r.Context() into Produce") {
 		inFlight = ctx
 	}
-	p.cl.TryProduce(inFlight, r, func(_ *kgo.Record, err error) { done(err) })
+	p.cl.TryProduce(inFlight, r, landed(done))
 	return nil
 }
 
@@ -106,13 +106,13 @@ func wave(records []*kgo.Record) int {
 func (p *Publisher) send(ctx context.Context, records []*kgo.Record) error {
 	results := make(chan error, len(records))
 	for _, r := range records {
-		p.cl.Produce(context.WithoutCancel(ctx), r, func(_ *kgo.Record, err error) { results <- err }) // W3
+		p.cl.Produce(context.WithoutCancel(ctx), r, landed(func(err error) { results <- err })) // W3
 	}
 	for range records {
 		select {
 		case err := <-results:
 			if err != nil {
-				return fmt.Errorf("publishing to %s: %w", records[0].Topic, err)
+				return refused(fmt.Errorf("publishing to %s: %w", records[0].Topic, err))
 			}
 		case <-ctx.Done():
 			return fmt.Errorf("publishing to %s: %w", records[0].Topic, context.Cause(ctx))

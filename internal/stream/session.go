@@ -18,6 +18,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"conveyance/internal/fault"
+	"conveyance/internal/kafka"
 	"conveyance/internal/ledger"
 	"conveyance/internal/observe"
 )
@@ -205,7 +206,7 @@ func (s *session) poll(ctx context.Context) {
 			s.mu.Unlock()
 			switch {
 			case f.Err != nil:
-				s.trouble(ctx, p, f.Err)
+				s.trouble(ctx, p, kafka.Lacks(f.Err, "READ", "topic", f.Topic))
 			case p != nil:
 				p.push(f.FetchPartition)
 			}
@@ -268,16 +269,34 @@ func (s *session) trouble(ctx context.Context, p *partition, err error) {
 	case errors.Is(err, context.Canceled), errors.Is(err, kgo.ErrClientClosed):
 	case errors.Is(err, kerr.FencedInstanceID):
 		s.ended(err)
+	case p != nil && errors.Is(err, kerr.TopicAuthorizationFailed):
+		s.denied(p, err)
 	case p != nil && !kerr.IsRetriable(err):
 		s.cl.PauseFetchPartitions(p.kafka()) // or it comes thousands of times a second
 		p.setStall(stallLog, logCause(err), err)
 	default:
+		err = kafka.Explain(kafka.Lacks(err, "READ", "group", s.e.cfg.Prefix+s.e.cfg.Group))
 		s.sick(err)
 		if _, outside := errors.AsType[*kgo.ErrGroupSession](err); outside {
 			s.e.set(s, err) // until the client has joined and claimed again, which it does by itself
 		}
 		wait(ctx, backoffBase)
 	}
+}
+
+// rightAgainAfter is how often a partition that we may not read is tried again.
+const rightAgainAfter = 5 * time.Second
+
+// denied lets a partition rest that we may not read, or the refusal comes thousands of times a second.
+func (s *session) denied(p *partition, err error) {
+	s.cl.PauseFetchPartitions(p.kafka())
+	p.setStall(stallRight, "the right to read it is missing", err)
+	time.AfterFunc(rightAgainAfter, func() {
+		p.resumed(stallRight)
+		if p.outside() == "" {
+			s.cl.ResumeFetchPartitions(p.kafka())
+		}
+	})
 }
 
 // sick says once what does not answer, until something else does not, or all does (nil).

@@ -12,9 +12,10 @@ import (
 
 // Who may stall a partition, each for itself.
 const (
-	stallRead = "read" // decoding, or reading the queue
-	stallWork = "work" // the handler, producing, or committing
-	stallLog  = "log"  // the stored offset or the topic
+	stallRead  = "read"  // decoding, or reading the queue
+	stallWork  = "work"  // the handler, producing, or committing
+	stallLog   = "log"   // the stored offset or the topic
+	stallRight = "right" // to read the topic
 )
 
 // stalled marks the partition as waiting for the world and waits a little; attempts are not spent.

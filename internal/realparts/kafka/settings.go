@@ -70,6 +70,10 @@ func (c *Cluster) network(n *node) map[string]string {
 		listeners = append(listeners, "CLIENT://"+realparts.Loopback(n.ports[clientPort]))
 		for i, d := range c.o.Doors {
 			listeners = append(listeners, d.Name+"://"+realparts.Loopback(n.ports[doorPorts+i]))
+			if d.Lab {
+				protocols = append(protocols, d.Name+":PLAINTEXT")
+				continue
+			}
 			protocols = append(protocols, d.Name+":"+protocol)
 		}
 	}
@@ -106,7 +110,7 @@ func (c *Cluster) login() map[string]string {
 		"listener.name.controller.plain.sasl.jaas.config": jaas + "plain.PlainLoginModule " + who +
 			fmt.Sprintf(" user_%s=%q;", Admin, AdminPassword),
 		"authorizer.class.name":          "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
-		"super.users":                    "User:" + Admin,
+		"super.users":                    "User:" + Admin + ";User:ANONYMOUS", // who is anonymous has come by the test's own door
 		"allow.everyone.if.no.acl.found": "false",
 	}
 	for _, d := range c.o.Doors {

@@ -24,6 +24,7 @@ type Door struct {
 	Name     string    // in capitals, as Kafka's listeners are called
 	Host     string    // the name in the certificate; empty = the loopback's own
 	NotAfter time.Time // zero = in authorityFor
+	Lab      bool      // in plain text, and whoever comes by it may do anything: for the test itself
 }
 
 // authorityFor is how long the throw-away certificates are good.
