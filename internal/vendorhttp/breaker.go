@@ -3,6 +3,7 @@ package vendorhttp
 import (
 	"context"
 	"errors"
+	"maps"
 	"sync"
 	"time"
 
@@ -17,9 +18,10 @@ const (
 	failuresInRow = 5
 	// accountOpen is how long an account whose calls fail is left alone.
 	accountOpen = 15 * time.Second
-	// outageAccounts must fail with no success of anyone between for the vendor to count as down:
-	// the trouble of one account never stops another.
+	// outageAccounts must fail with no success of anyone between for the vendor to count as down, and
+	// more of them than went well within outageLook: the trouble of some never stops the others.
 	outageAccounts = 2
+	outageLook     = time.Minute
 	// outageOpen is shorter than accountOpen, so that a failing account is not the vendor's probe.
 	outageOpen = 5 * time.Second
 )
@@ -131,17 +133,18 @@ func (f *failing) allow(a tenant.Account) (func(error), error) {
 type outage struct {
 	breaker *gobreaker.TwoStepCircuitBreaker[struct{}]
 	mu      sync.Mutex
-	failed  map[string]bool // accounts whose calls failed since anyone's success
+	failed  map[string]bool      // accounts whose calls failed since anyone's success
+	well    map[string]time.Time // accounts whose last call went well, and when
 }
 
 func newOutage(vendor string, m *metrics) *outage {
-	o := &outage{failed: map[string]bool{}}
+	o := &outage{failed: map[string]bool{}, well: map[string]time.Time{}}
 	o.breaker = gobreaker.NewTwoStepCircuitBreaker[struct{}](gobreaker.Settings{
 		Timeout: outageOpen,
 		ReadyToTrip: func(c gobreaker.Counts) bool {
 			o.mu.Lock()
 			defer o.mu.Unlock()
-			return c.ConsecutiveFailures >= failuresInRow && len(o.failed) >= outageAccounts
+			return c.ConsecutiveFailures >= failuresInRow && len(o.failed) >= max(outageAccounts, o.wellLately()+1)
 		},
 		IsExcluded: func(err error) bool { return errors.Is(err, errNotAsked) },
 		OnStateChange: func(_ string, _, to gobreaker.State) {
@@ -149,6 +152,13 @@ func newOutage(vendor string, m *metrics) *outage {
 		},
 	})
 	return o
+}
+
+// wellLately forgets accounts that went well long ago, and counts the others. The caller holds mu.
+func (o *outage) wellLately() int {
+	now := time.Now()
+	maps.DeleteFunc(o.well, func(_ string, at time.Time) bool { return now.Sub(at) > outageLook })
+	return len(o.well)
 }
 
 func (o *outage) allow(a tenant.Account) (func(outcome), error) {
@@ -161,8 +171,10 @@ func (o *outage) allow(a tenant.Account) (func(outcome), error) {
 		switch what {
 		case up:
 			clear(o.failed)
+			o.well[a.Key()] = time.Now()
 		case down:
 			o.failed[a.Key()] = true
+			delete(o.well, a.Key())
 		case notAsked:
 		}
 		o.mu.Unlock()

@@ -83,9 +83,49 @@ func TestSuccessOfAnyAccountKeepsTheVendorOpen(t *testing.T) {
 	})
 }
 
+func TestAccountsThatFailAreNoOutageWhileMoreGoWell(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		c := quietClient(t)
+		for _, name := range []string{"w1", "w2", "w3"} {
+			require.True(t, call(t, c, name, up))
+		}
+		for range 4 {
+			for _, name := range []string{"a", "b", "c"} {
+				require.True(t, call(t, c, name, down))
+			}
+		}
+		require.True(t, call(t, c, "w1", up), "three fail, and three went well")
+		time.Sleep(outageLook + time.Second) //nolint:forbidigo // the bubble's clock
+		for range 3 {
+			call(t, c, "d", down)
+			call(t, c, "e", down)
+		}
+		require.Equal(t, verdict.Stall, verdictOf(c, "w1").Kind, "that was long ago")
+	})
+}
+
 func verdictOf(c *Client, name string) *verdict.Error {
 	a := tenant.Account{Tenant: "t", Vendor: "v", Name: name}
 	g, out := c.of(a)
 	_, err := enter(g, out, a, time.Now(), Timeout)
 	return verdict.Of(err)
+}
+
+func TestWaitsAfterLimitsInARowGrowUntilACallGoesThrough(t *testing.T) {
+	t.Parallel()
+	g := newGate(tenant.Account{}, nil)
+	now := time.Now()
+	limit := func(asked time.Duration) time.Duration { now = now.Add(time.Hour); return g.limit(asked, now, now) }
+	require.Equal(t, 5*time.Second, limit(5*time.Second))
+	require.Equal(t, 5*time.Second, limit(5*time.Second))
+	require.Equal(t, 5*time.Second, g.limit(5*time.Second, now.Add(-time.Second), now), "in flight with the one before")
+	require.Equal(t, 4*time.Second, limit(0))
+	require.Equal(t, time.Hour, limit(time.Hour), "what the vendor says is the least")
+	for range 20 {
+		limit(0)
+	}
+	require.Equal(t, limitedMax, limit(0))
+	g.unlimited()
+	require.Equal(t, time.Second, limit(0))
 }

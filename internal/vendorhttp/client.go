@@ -203,6 +203,9 @@ func (c *Client) judge(
 	ctx context.Context, g *gate, a tenant.Account, r Request, resp Response, started time.Time,
 ) (Response, error) {
 	ok := resp.Status >= 200 && resp.Status <= 299
+	if resp.Status != http.StatusTooManyRequests && !r.Free { // a login spends no quota
+		g.unlimited()
+	}
 	if ok || slices.Contains(r.Answers, resp.Status) {
 		switch {
 		case !ok || r.Free: // a login proves the key, not that the account may be used
@@ -221,7 +224,7 @@ func (c *Client) judge(
 		return Response{}, verdict.Held(scope(a), until, causeRefused, statusError(r, resp, a))
 	}
 	g.undecided(started, time.Now())
-	return Response{}, judgeStatus(a, r, resp, time.Now())
+	return Response{}, judgeStatus(g, a, r, resp, started, time.Now())
 }
 
 func (c *Client) health(ctx context.Context, a tenant.Account, refused bool, cause string) {

@@ -17,6 +17,11 @@ const (
 	// stays dead costs the vendor 12 calls an hour.
 	probeAfter    = 30 * time.Second
 	probeAfterMax = 5 * time.Minute
+	// limitedMin is the shortest wait after a 429, whatever it says: an instant that has passed would
+	// have the account call again at once. It doubles with each one in a row, to limitedMax: an account
+	// whose quota is never free costs the vendor a dozen calls in ten minutes.
+	limitedMin = time.Second
+	limitedMax = 5 * time.Minute
 )
 
 // seed makes the fingerprints of credentials worthless outside this process.
@@ -33,6 +38,8 @@ type gate struct {
 	at         time.Time
 	until      time.Time // no call before
 	reported   time.Time // when its recovery was last told
+	limited    int       // 429s in a row
+	at429      time.Time // when the last of them came
 }
 
 func newGate(a tenant.Account, m *metrics) *gate {
@@ -90,6 +97,25 @@ func (g *gate) accepted(a tenant.Account, started, now time.Time) bool {
 		g.reported = now
 	}
 	return recovered
+}
+
+// limit is how long the account is left alone after a 429 that asks for wait: as long as that, and the
+// longer the more of them came in a row, since a vendor that goes on refusing is not called all the
+// time that it names. Those of calls that were in flight together count once.
+func (g *gate) limit(wait time.Duration, started, now time.Time) time.Duration {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.limited == 0 || !started.Before(g.at429) {
+		g.limited, g.at429 = g.limited+1, now
+	}
+	return max(wait, min(limitedMin<<min(g.limited-1, 10), limitedMax))
+}
+
+// unlimited ends the row of 429s.
+func (g *gate) unlimited() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.limited = 0
 }
 
 // undecided gives a probe back that said neither yes nor no: an expired session that the caller

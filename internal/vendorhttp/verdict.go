@@ -17,9 +17,6 @@ const (
 	causeRefused = "account refused"
 	// deniedFor is when a base whose name pointed to a forbidden address is looked up again.
 	deniedFor = 5 * time.Minute
-	// limitedMin is the shortest wait after a 429, whatever it says: an instant that has passed would
-	// have the account call again at once.
-	limitedMin = time.Second
 )
 
 type tooLargeError struct{ limit int64 }
@@ -71,7 +68,7 @@ func unanswered(ctx context.Context, a tenant.Account, r Request, sent bool, err
 
 // judgeStatus is the verdict on an answer that is neither a success nor one that the caller
 // understands, but for 401 and 403.
-func judgeStatus(a tenant.Account, r Request, resp Response, now time.Time) error {
+func judgeStatus(g *gate, a tenant.Account, r Request, resp Response, started, now time.Time) error {
 	err := statusError(r, resp, a)
 	wait, told := budget.RetryAfter(resp.Header, now)
 	switch status := resp.Status; {
@@ -79,8 +76,7 @@ func judgeStatus(a tenant.Account, r Request, resp Response, now time.Time) erro
 		if !told {
 			wait = budget.LimitedFor
 		}
-		wait = max(wait, limitedMin)
-		return verdict.Held(scope(a), now.Add(wait), "vendor limit reached", err)
+		return verdict.Held(scope(a), now.Add(g.limit(wait, started, now)), "vendor limit reached", err)
 	case status == http.StatusTooEarly, status == http.StatusServiceUnavailable && told:
 		return verdict.RetryAfter(wait, fmt.Sprintf("vendor answered %d", status), err)
 	case status == http.StatusRequestTimeout, status >= 500:

@@ -7,12 +7,15 @@ import (
 	"sync"
 	"time"
 
+	"go.uber.org/zap"
+
 	"conveyance/avro/event"
 	"conveyance/internal/budget"
 	"conveyance/internal/fault"
 	"conveyance/internal/observe"
 	"conveyance/internal/postgres"
 	"conveyance/internal/tenant"
+	"conveyance/internal/verdict"
 	"conveyance/producers"
 )
 
@@ -36,12 +39,13 @@ func (f *Fetch) poll(ctx context.Context, l lease, a tenant.Account) (stalled bo
 		outcome, stalled = f.notPolled(ctx, l, err)
 	}
 	f.metrics.polled(l.vendor, outcome)
-	log := f.log.Debug
-	if err != nil {
-		log = f.log.Info
+	log, fields := f.log.Debug, []zap.Field{
+		observe.Tenant(l.tenant), observe.Account(l.key()), observe.Duration(f.cfg.Now().Sub(began)),
 	}
-	log("poll."+outcome, observe.Tenant(l.tenant), observe.Account(l.key()),
-		observe.Duration(f.cfg.Now().Sub(began)), observe.Err(err))
+	if err != nil {
+		log, fields = f.log.Info, append(fields, observe.Cause(verdict.Of(err).Cause), observe.Err(err))
+	}
+	log("poll."+outcome, fields...)
 	return stalled
 }
 

@@ -8,9 +8,11 @@ const perAccountMax = 4
 
 // fair deals free slots out to accounts: one row each, around and around, live before backfill, going
 // on behind the account that was served last. It never gives an account more than perAccountMax rows
-// at once, or backfill more than backfillFree of the slots.
+// at once, one that was held when it was last called more than one, or backfill more than backfillFree of
+// the slots.
 type fair struct {
 	busy         map[string]int // rows in hand, by account
+	wary         map[string]bool
 	after        map[lane]string
 	free         int
 	backfillFree int
@@ -30,7 +32,7 @@ func (f fair) deal(due []waiting) []share {
 		for served := true; served && slots > 0; {
 			served = false
 			for i, w := range queue {
-				if slots == 0 || given[i] == w.rows || f.busy[w.key()] == perAccountMax {
+				if slots == 0 || given[i] == w.rows || f.busy[w.key()] >= f.most(w.key()) {
 					continue
 				}
 				given[i]++
@@ -48,6 +50,15 @@ func (f fair) deal(due []waiting) []share {
 		}
 	}
 	return shares
+}
+
+// most is how many rows of an account may be in hand: what its hold made wait does not come all at once
+// to a vendor that may refuse it again.
+func (f fair) most(account string) int {
+	if f.wary[account] {
+		return 1
+	}
+	return perAccountMax
 }
 
 // rotated are the accounts that wait in a lane, those behind the last one first.

@@ -23,6 +23,15 @@ func TestSlotsGoAroundTheAccountsLiveFirst(t *testing.T) {
 	}, f.deal(due))
 }
 
+func TestAccountThatWasHeldIsTriedWithOneRow(t *testing.T) {
+	t.Parallel()
+	who := account{"a", "acme", "main"}
+	f := fair{busy: map[string]int{}, wary: map[string]bool{who.key(): true}, after: map[lane]string{}, free: 8, backfillFree: 8}
+	due := []waiting{{who, live, 4}, {account{"b", "acme", "main"}, live, 4}}
+	require.Equal(t, []share{{who, live, 1}, {due[1].account, live, 4}}, f.deal(due))
+	require.Empty(t, f.deal(due[:1]), "while that one is in hand")
+}
+
 func TestNoAccountThatWaitsIsPassedOverTwice(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {

@@ -44,9 +44,9 @@ type ending struct {
 	stalled bool  // the vendor is left alone for stallFor
 }
 
-// work reads one record, publishes it and settles its row. It returns true where the vendor should be
-// left alone for a while. Shutdown lets it finish, for drainTimeout.
-func (f *Fetch) work(ctx context.Context, j job, a tenant.Account) (stalled bool) {
+// work reads one record, publishes it and settles its row. It returns whether the vendor should be left
+// alone for a while, and whether the account must be. Shutdown lets it finish, for drainTimeout.
+func (f *Fetch) work(ctx context.Context, j job, a tenant.Account) (stalled, held bool) {
 	began := f.cfg.Now()
 	in, cancel := outlive(budget.WithLane(ctx, j.lane.String()), callTimeout+publishTimeout, drainTimeout)
 	defer cancel()
@@ -59,7 +59,7 @@ func (f *Fetch) work(ctx context.Context, j job, a tenant.Account) (stalled bool
 	f.settle(ctx, j, &end)
 	f.metrics.fetched(j.resource.Vendor, end.outcome)
 	f.report(j, end, began)
-	return end.stalled
+	return end.stalled, end.hold != nil
 }
 
 // fetch makes the call and publishes the answer. It writes no row.

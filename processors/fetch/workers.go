@@ -34,6 +34,7 @@ type Workers struct {
 
 	// The rest belongs to the goroutine of Run.
 	busy        map[string]int
+	wary        map[string]bool // accounts whose last call had them held: one row tries first
 	inHand      int
 	backfilling int
 	after       map[lane]string
@@ -44,16 +45,16 @@ type Workers struct {
 // Workers returns workers that do not run yet. Run may be called once.
 func (f *Fetch) Workers() *Workers {
 	return &Workers{
-		f: f, busy: map[string]int{}, after: map[lane]string{}, stalled: map[string]time.Time{},
+		f: f, busy: map[string]int{}, wary: map[string]bool{}, after: map[lane]string{}, stalled: map[string]time.Time{},
 		returned: make(chan taken, f.cfg.Concurrency),
 	}
 }
 
-// taken is a job with the account that it is read with; stalled is how it came back.
+// taken is a job with the account that it is read with; stalled and hold are how it came back.
 type taken struct {
 	job
-	with    tenant.Account
-	stalled bool
+	with          tenant.Account
+	stalled, hold bool
 }
 
 // Run takes and reads due rows until ctx ends, then waits for what is in flight, at most
@@ -92,7 +93,7 @@ func (w *Workers) Run(ctx context.Context) error {
 			}
 			for _, t := range jobs {
 				hands.Go(func() {
-					t.stalled = w.f.work(ctx, t.job, t.with)
+					t.stalled, t.hold = w.f.work(ctx, t.job, t.with)
 					w.returned <- t // never blocks: as many places as hands
 				})
 			}
@@ -128,7 +129,7 @@ func (w *Workers) take(ctx context.Context) ([]taken, error) {
 	}
 	// Every fourth hand is kept for what happens now.
 	deal := fair{
-		busy: maps.Clone(w.busy), after: w.after, free: free,
+		busy: maps.Clone(w.busy), wary: w.wary, after: w.after, free: free,
 		backfillFree: w.f.cfg.Concurrency - w.f.cfg.Concurrency/4 - w.backfilling,
 	}
 	shares := deal.deal(open)
@@ -161,6 +162,11 @@ func (w *Workers) hand(t taken, n int) {
 
 func (w *Workers) back(t taken) {
 	w.hand(t, -1)
+	if key := accountOf(t.resource).key(); t.hold {
+		w.wary[key] = true
+	} else if !t.stalled {
+		delete(w.wary, key)
+	}
 	if t.stalled {
 		w.stalled[t.resource.Vendor] = w.f.cfg.Now().Add(stallFor)
 	}

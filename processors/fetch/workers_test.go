@@ -174,7 +174,7 @@ func TestStalledVendorIsLeftAloneAndItsRowsSpendNoAttempt(t *testing.T) {
 	b.vendor.fetch = func(context.Context, event.Resource) (event.VendorSnapshot, error) {
 		return event.VendorSnapshot{}, verdict.Stalled("vendor acme is down", nil)
 	}
-	jobs[0].stalled = b.work(t.Context(), jobs[0].job, jobs[0].with)
+	jobs[0].stalled, jobs[0].hold = b.work(t.Context(), jobs[0].job, jobs[0].with)
 	w.back(jobs[0])
 	b.hint(t, sale("2"))
 	jobs, err = w.take(t.Context())
@@ -269,4 +269,29 @@ func TestWorkersOutliveATroubledPostgresAndSaySo(t *testing.T) {
 	b.eventually(t, func() bool { return w.Ready() == nil && len(b.log.all()) == 1 })
 	cancel()
 	require.NoError(t, <-done)
+}
+
+func TestRowsOfAHeldAccountComeBackOneByOneUntilOneGoesThrough(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	w := b.Workers()
+	b.hint(t, many("lakeshore", 20)...)
+	calls := 0
+	b.vendor.fetch = func(ctx context.Context, r event.Resource) (event.VendorSnapshot, error) {
+		if calls++; calls <= perAccountMax+1 {
+			scope := verdict.AccountScope("lakeshore", "acme", "main")
+			return event.VendorSnapshot{}, verdict.Held(scope, b.clock.now().Add(time.Minute), "vendor limit reached", errors.New("429"))
+		}
+		return alive(ctx, r)
+	}
+	for _, want := range []int{perAccountMax, 1, 1, perAccountMax} { // the last but one goes through
+		jobs, err := w.take(t.Context())
+		require.NoError(t, err)
+		require.Len(t, jobs, want)
+		for _, j := range jobs {
+			j.stalled, j.hold = b.work(t.Context(), j.job, j.with)
+			w.back(j)
+		}
+		b.clock.pass(2 * time.Minute)
+	}
 }
