@@ -262,6 +262,21 @@ func TestAWindowThatIsTooLargeIsHalved(t *testing.T) {
 	require.True(t, reached, "one poll gets to the end")
 }
 
+func TestAListThatIsTooLargeHoweverSmallItsWindowIsNoPollThatWentWell(t *testing.T) {
+	t.Parallel()
+	s, v, a := script(t, func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(slices.Repeat([]byte(" "), 11<<20)) })
+	for _, since := range []producers.Cursor{incremental(), nil} {
+		s.calls.Store(0)
+		_, next, err := pollAll(t, v, a, since)
+		require.Nil(t, next)
+		require.Equal(t, "vendor answer too large", verdict.Of(err).Cause)
+		require.LessOrEqual(t, s.calls.Load(), int64(12), "from a day down to a minute")
+		if since != nil {
+			require.EqualValues(t, 1, s.calls.Load(), "the last window has no end to be moved")
+		}
+	}
+}
+
 func TestWhatWasReadBeforeAFailureIsKept(t *testing.T) {
 	t.Parallel()
 	var fail atomic.Bool

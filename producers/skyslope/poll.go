@@ -63,7 +63,7 @@ func (s *Source) Poll(
 	}
 	whole := 0
 	for !p.done {
-		err := p.window(ctx)
+		read, err := p.window(ctx)
 		if p.refused != nil {
 			return nil, p.refused
 		}
@@ -73,7 +73,9 @@ func (s *Source) Poll(
 		if err != nil {
 			break
 		}
-		whole++
+		if read {
+			whole++
+		}
 	}
 	return p.cursor()
 }
@@ -137,17 +139,18 @@ func historyFrom(a tenant.Account) (time.Time, error) {
 	return at, nil
 }
 
-// window lists one window and yields what is new in it. The last window has no end.
-func (p *poll) window(ctx context.Context) error {
+// window lists one window and yields what is new in it, or, where it is too large, makes the next one
+// smaller and reads nothing. The last window has no end, and is never smaller.
+func (p *poll) window(ctx context.Context) (read bool, err error) {
 	readAt := now()
 	to, last := p.until(readAt.Add(-settled))
 	items, err := p.source.client.sales(ctx, p.account, p.from, to)
-	if v := verdict.Of(err); v != nil && v.Cause == causeTooLarge && p.width > windowLeast {
+	if v := verdict.Of(err); v != nil && v.Cause == causeTooLarge && !last && p.width > windowLeast {
 		p.width /= 2
-		return nil
+		return false, nil
 	}
 	if err != nil && len(items) == 0 {
-		return err
+		return false, err
 	}
 	slices.SortFunc(items, func(x, y saleItem) int {
 		if d := x.modified.Compare(y.modified); d != 0 {
@@ -157,11 +160,11 @@ func (p *poll) window(ctx context.Context) error {
 	})
 	for _, item := range items {
 		if err := p.change(ctx, item, readAt); err != nil {
-			return err
+			return false, err
 		}
 	}
 	if err != nil {
-		return err // a sale without name or time: the others went on, the cursor does not
+		return false, err // a sale without name or time: the others went on, the cursor does not
 	}
 	if p.done = last; !last {
 		p.from, p.after = to.Add(-windowSeam), producers.Later(p.after, to)
@@ -170,7 +173,7 @@ func (p *poll) window(ctx context.Context) error {
 	if len(items) < listShort {
 		p.width = min(2*p.width, windowMost)
 	}
-	return nil
+	return true, nil
 }
 
 // until is where the window ends. The last one has no end, and begins where what is settled is
