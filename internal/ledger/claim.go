@@ -133,10 +133,17 @@ func (s *Store) Read(ctx context.Context, places []Place) (map[Place]*Memory, er
 
 // Pulse is what an owner looks for once a second.
 type Pulse struct {
-	Owners    map[Place]uuid.UUID // who owns the places now
+	Owners    map[Place]Owned // who owns the places now
 	Wishes    []Wish
 	Readbacks []Readback // due
 	Open      map[ID]bool
+}
+
+// Owned is a place's token, and the number of the last transaction under it. A number below one that was
+// committed means that Postgres lost its tail (protocol.md 49).
+type Owned struct {
+	Owner uuid.UUID
+	Seq   int64
 }
 
 // Wish is what a person, or a wake, asks of a key's owner.
@@ -151,12 +158,12 @@ type Wish struct {
 // Pulse reads the tokens of places, wishes for their keys, read-backs that are due, and which of
 // busy are still claimed.
 func (s *Store) Pulse(ctx context.Context, places []Place, busy []ID) (p Pulse, err error) {
-	p.Owners, p.Open = map[Place]uuid.UUID{}, map[ID]bool{}
+	p.Owners, p.Open = map[Place]Owned{}, map[ID]bool{}
 	b := &pgx.Batch{}
 	b.Queue(s.in(sqlOwners), topics(places), parts(places)).Query(func(rows pgx.Rows) error {
 		var at Place
-		var owner uuid.UUID
-		return scanRows(rows, []any{&at.Topic, &at.Part, &owner}, func() { p.Owners[at] = owner })
+		var now Owned
+		return scanRows(rows, []any{&at.Topic, &at.Part, &now.Owner, &now.Seq}, func() { p.Owners[at] = now })
 	})
 	b.Queue(s.in(sqlWishes), topics(places), parts(places)).Query(func(rows pgx.Rows) error {
 		var err error

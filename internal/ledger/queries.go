@@ -81,7 +81,7 @@ SELECT owner FROM {schema}.consumer_offsets WHERE topic = $1 AND part = $2`
 const (
 	// Primary key.
 	sqlOwners = `
-SELECT c.topic, c.part, c.owner
+SELECT c.topic, c.part, c.owner, c.seq
   FROM {schema}.consumer_offsets c
   JOIN unnest($1::text[], $2::int[]) AS u(topic, part) ON c.topic = u.topic AND c.part = u.part`
 

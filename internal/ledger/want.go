@@ -42,6 +42,7 @@ const (
 // Answer is what the ledger says to a want.
 type Answer struct {
 	Ruling    Ruling
+	New       bool // no row was there: in the tail that Postgres lost, it is in doubt all the same (49)
 	State     State
 	ClaimedAt time.Time
 }
@@ -125,8 +126,8 @@ func rule(w Want, f found) Answer {
 		return Answer{Ruling: InDoubt, State: Claimed, ClaimedAt: f.claimedAt}
 	case f.state == Claimed && f.pos != w.Pos:
 		return Answer{Ruling: Twin, State: Claimed, ClaimedAt: f.claimedAt}
-	case f.state == Claimed:
-		return Answer{Ruling: Go, State: Claimed, ClaimedAt: f.claimedAt}
+	case f.state == Claimed: // by an earlier copy of this turn, or before a wait
+		return Answer{Ruling: Go, New: true, State: Claimed, ClaimedAt: f.claimedAt}
 	case f.state == Parked && w.FromParked, f.state == Unknown && w.FromUnknown:
 		return Answer{Ruling: Go, State: Claimed, ClaimedAt: time.Now()}
 	case f.state == Unknown && w.InPlace:
@@ -142,7 +143,7 @@ func rule(w Want, f found) Answer {
 	case f.gap && w.Facet.Resource == "":
 		return Answer{Ruling: Ended, State: Refused}
 	}
-	return Answer{Ruling: Go, State: Claimed, ClaimedAt: time.Now()}
+	return Answer{Ruling: Go, New: true, State: Claimed, ClaimedAt: time.Now()}
 }
 
 func (s *Store) find(ctx context.Context, tx pgx.Tx, wants []Want) ([]found, error) {

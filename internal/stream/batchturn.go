@@ -28,6 +28,7 @@ func (w *worker) commit(ctx context.Context, items []*item) error {
 	}
 	w.seq, w.next = t.Moves[0].Seq, t.Moves[0].Next
 	w.stored.Store(w.next)
+	w.numbered.Store(w.seq)
 	w.queue.written()
 	for _, it := range items {
 		w.report(it)

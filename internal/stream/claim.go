@@ -116,6 +116,7 @@ func (s *session) partition(
 		left:       make(chan struct{}),
 	}
 	p.stored.Store(p.next)
+	p.numbered.Store(p.seq)
 	p.mirrored.Store(-1)
 	p.sawToken(began)
 	return p

@@ -207,6 +207,7 @@ func (k *keyed) turned(f *flight) {
 		default:
 			w.seq, w.next = m.Seq, m.Next
 			w.stored.Store(m.Next)
+			w.numbered.Store(m.Seq)
 			w.queue.written()
 			w.sawToken(f.began)
 			w.resumed(stallWork)

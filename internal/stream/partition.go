@@ -44,6 +44,7 @@ type partition struct {
 	seen     atomic.Int64 // when the token was last seen in Postgres, in ns since the engine began
 	high     atomic.Int64 // log end, from the last fetch
 	stored   atomic.Int64 // next, for the pulse
+	numbered atomic.Int64 // seq, for the pulse
 	mirrored atomic.Int64 // the offset that Kafka was last told; -1 = none
 	checked  time.Time    // of the pulse
 

@@ -18,6 +18,7 @@ import (
 var (
 	errTopicReplaced = errors.New("topic was made anew: the stored offset is of another log")
 	errOutsideLog    = errors.New("stored offset outside the log")
+	errLostTail      = errors.New("what was committed here is gone from Postgres")
 )
 
 const (
@@ -78,10 +79,12 @@ func (s *session) ping(ctx context.Context) error {
 
 func (s *session) pulse(ctx context.Context, ps []*partition) error {
 	byPlace := map[ledger.Place]*partition{}
+	committed := map[ledger.Place]int64{} // at least
 	var places []ledger.Place
 	var foreign []ledger.ID
 	for _, p := range ps {
 		byPlace[p.Place] = p
+		committed[p.Place] = p.numbered.Load()
 		places = append(places, p.Place)
 		foreign = append(foreign, p.foreignIDs()...)
 	}
@@ -94,8 +97,13 @@ func (s *session) pulse(ctx context.Context, ps []*partition) error {
 		if p.leaving() {
 			continue // it may be somebody else's by now, or ours by another claim
 		}
-		if found.Owners[p.Place] != p.owner {
+		now := found.Owners[p.Place]
+		if now.Owner != p.owner {
 			s.fenced(p)
+			return nil
+		}
+		if now.Seq < committed[p.Place] { // seen here, since an owner without records writes nothing (49)
+			s.reopen(p, errLostTail)
 			return nil
 		}
 		p.sawToken(began)

@@ -189,7 +189,7 @@ func (k *keyed) ruled(t *task, answers []ledger.Answer) {
 			twin = true
 		case ledger.Go:
 			st.claimed = true
-			if st.doubt = t.w.doubts[id]; st.doubt == nil && t.Offset < t.w.doubtUntil { // Postgres lost rows (49)
+			if st.doubt = t.w.doubts[id]; st.doubt == nil && a.New && t.Offset < t.w.doubtUntil { // Postgres lost rows (49)
 				st.doubt = &doubt{first: a.ClaimedAt, ready: t.w.claimedAt.Add(k.cfg.doubtWait())}
 			}
 		case ledger.InDoubt:
