@@ -65,20 +65,21 @@ func newEncoder(t event.Type, text string) (*encoder, error) {
 	return e, nil
 }
 
-// append writes m behind the frame that stands at the end of dst; start is where the frame begins.
-func (e *encoder) append(dst []byte, start int, m event.Message) ([]byte, error) {
+// append writes m behind dst, framed with the schema's id.
+func (e *encoder) append(dst []byte, id uint32, m event.Message) ([]byte, error) {
 	w := e.writers.Get().(*avro.Writer)
 	defer e.writers.Put(w)
 	w.Reset(nil)
 	w.Error = nil
 	w.WriteVal(e.schema, m)
 	if w.Error != nil {
-		return dst[:start], fmt.Errorf("%w: %s: %s", ErrUnencodable, m.Type(), masked(w.Error))
+		return dst, fmt.Errorf("%w: %s: %s", ErrUnencodable, m.Type(), masked(w.Error))
 	}
 	if err := e.program.check(w.Buffer(), ErrUnencodable); err != nil {
-		return dst[:start], fmt.Errorf("encoding %s: %w", m.Type(), err)
+		return dst, fmt.Errorf("encoding %s: %w", m.Type(), err)
 	}
-	return append(dst, w.Buffer()...), nil
+	dst = slices.Grow(dst, frameBytes+len(w.Buffer()))
+	return append(appendFrame(dst, id), w.Buffer()...), nil
 }
 
 // masked is hamba's message without the value that it ends with where an enum has no such symbol.

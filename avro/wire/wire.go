@@ -111,7 +111,7 @@ func (c *Codec) AppendEncode(ctx context.Context, dst []byte, topic string, m ev
 		}
 		c.ids.put(at, id)
 	}
-	return e.append(appendFrame(dst, id), len(dst), m)
+	return e.append(dst, id, m)
 }
 
 // Decode reads a framed value into a new message. It keeps no reference to value, and the message's

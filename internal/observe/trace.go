@@ -20,8 +20,10 @@ type Trace struct {
 // NewTrace begins a trace. It is sampled: what a collector drops is the collector's choice.
 func NewTrace() Trace {
 	t := Trace{Sampled: true}
-	_, _ = rand.Read(t.ID[:]) // never fails
-	return t.Child()
+	var random [len(t.ID) + len(t.Span)]byte
+	_, _ = rand.Read(random[:]) // never fails
+	copy(t.Span[:], random[copy(t.ID[:], random[:]):])
+	return t
 }
 
 // Child is the next step of the same trace.
@@ -36,7 +38,10 @@ func (t Trace) String() string {
 	if t.Sampled {
 		flags = "01"
 	}
-	return "00-" + hex.EncodeToString(t.ID[:]) + "-" + hex.EncodeToString(t.Span[:]) + "-" + flags
+	text := make([]byte, 0, len("00-")+2*len(t.ID)+len("-")+2*len(t.Span)+len("-00"))
+	text = hex.AppendEncode(append(text, "00-"...), t.ID[:])
+	text = hex.AppendEncode(append(text, '-'), t.Span[:])
+	return string(append(append(text, '-'), flags...))
 }
 
 // ParseTrace reads a traceparent header, and returns false where it is none: it then begins a new

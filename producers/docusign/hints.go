@@ -82,21 +82,18 @@ func told(record event.Resource, r, summary producers.Record) (fact, partial *ev
 // it was made, for which configuration, event, envelope and recipient. A body without the time it was
 // made at is told apart as a whole.
 func deliveryID(body []byte, r, data producers.Record) string {
-	h := sha256.New()
-	write := func(text string) {
-		var n [8]byte
-		binary.BigEndian.PutUint64(n[:], uint64(len(text))) // lengths keep the pieces apart
-		h.Write(n[:])
-		h.Write([]byte(text))
-	}
-	if r.Text("generatedDateTime") == "" {
-		h.Write(body)
+	said := make([]byte, 0, 256) // mostly enough
+	made := r.Text("generatedDateTime")
+	if made == "" {
+		said = append(said, body...)
 	}
 	for _, text := range [...]string{
 		r.Text("configurationId"), strings.ToLower(data.Text("envelopeId")), data.Text("recipientId"),
-		r.Text("event"), r.Text("generatedDateTime"),
+		r.Text("event"), made,
 	} {
-		write(text)
+		said = binary.BigEndian.AppendUint64(said, uint64(len(text))) // lengths keep the pieces apart
+		said = append(said, text...)
 	}
-	return hex.EncodeToString(h.Sum(nil))
+	sum := sha256.Sum256(said)
+	return hex.EncodeToString(sum[:])
 }

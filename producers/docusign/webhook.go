@@ -77,13 +77,16 @@ func signatureNames() []string {
 	return names
 }
 
+var strict = base64.StdEncoding.Strict()
+
 // isSignature says whether a text is 32 bytes in base64 as an encoder writes them.
 func isSignature(text string) bool {
 	if len(text) != base64.StdEncoding.EncodedLen(sha256.Size) {
 		return false
 	}
-	raw, err := base64.StdEncoding.Strict().DecodeString(text)
-	return err == nil && len(raw) == sha256.Size
+	var raw [sha256.Size + 1]byte // as much as the decoder may write
+	n, err := strict.Decode(raw[:], []byte(text))
+	return err == nil && n == sha256.Size
 }
 
 func sign(key, body []byte) []byte {

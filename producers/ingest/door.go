@@ -22,6 +22,7 @@ import (
 type delivery struct {
 	vendor   producers.Vendor
 	began    time.Time // our deadline counts from here
+	at       time.Time // when it was whole, by the clock of keys and alarms
 	body     []byte
 	endpoint tenant.Endpoint
 	key      string // id of the key that signed
@@ -38,7 +39,6 @@ func (d *Door) in(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	in := delivery{vendor: v, began: time.Now()}
-	w.Header().Set("Cache-Control", "no-store")
 	if !plainJSON(r.Header) {
 		d.answer(w, &in, http.StatusUnsupportedMediaType, "media type")
 		return
@@ -50,7 +50,7 @@ func (d *Door) in(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	whole := time.Now()
-	in.body, in.headers = body, kept(r.Header)
+	in.at, in.body, in.headers = d.cfg.Now(), body, kept(r.Header)
 	if reason := d.verify(r, &in); reason != "" {
 		d.reject(w, r, &in, reason, whole)
 		return
@@ -58,14 +58,19 @@ func (d *Door) in(w http.ResponseWriter, r *http.Request) {
 	d.accept(w, r, &in)
 }
 
+const jsonType = "application/json"
+
 // plainJSON says whether the body is JSON as it stands. A compressed one may be a bomb, and nobody who
 // signs raw bytes sends any.
 func plainJSON(h http.Header) bool {
 	if e := h.Get("Content-Encoding"); e != "" && !strings.EqualFold(e, "identity") {
 		return false
 	}
+	if h.Get("Content-Type") == jsonType { // as most send it
+		return true
+	}
 	media, _, err := mime.ParseMediaType(h.Get("Content-Type"))
-	return err == nil && (media == "application/json" || strings.HasPrefix(media, "application/") && strings.HasSuffix(media, "+json"))
+	return err == nil && (media == jsonType || strings.HasPrefix(media, "application/") && strings.HasSuffix(media, "+json"))
 }
 
 // errCrowded means that larger bodies fill the memory that they may have.
@@ -80,7 +85,10 @@ func (d *Door) read(w http.ResponseWriter, r *http.Request) (body []byte, taken 
 	if err := fault.At("ingest.read.before"); err != nil {
 		return nil, 0, err
 	}
-	src := http.MaxBytesReader(w, r.Body, bodyBytesMax)
+	src := r.Body // net/http ends it at what was announced
+	if r.ContentLength < 0 {
+		src = http.MaxBytesReader(w, r.Body, bodyBytesMax)
+	}
 	size := int64(freeBytes)
 	if r.ContentLength >= 0 && r.ContentLength < size {
 		size = r.ContentLength + 1 // room to see the end
@@ -123,11 +131,14 @@ func (d *Door) unread(w http.ResponseWriter, in *delivery, err error) {
 	}
 }
 
-// accept puts a delivery on the bus and answers when it is there, or when its time is over.
+// accept puts a delivery on the bus and answers when it is there, or when its time is over. A client that
+// leaves before is waited for like one that stays: what is in flight lands all the same.
 func (d *Door) accept(w http.ResponseWriter, r *http.Request, in *delivery) {
-	f := &flight{vendor: in.vendor.Name, acked: make(chan error, 1), bytes: int64(len(in.body) + recordBytes/16)} // headers are a few KiB
-	ctx, cancel := context.WithTimeout(r.Context(), deadline(in.vendor)-time.Since(in.began))
-	defer cancel()
+	f := &flight{vendor: in.vendor.Name, ended: make(chan error, 1), bytes: int64(len(in.body) + recordBytes/16)} // headers are a few KiB
+	sender := context.WithoutCancel(r.Context())
+	if fault.Broken("r.Context() into Produce") {
+		sender = r.Context()
+	}
 	switch {
 	case fault.Broken("dedupe cache at ingest") && fault.Seen(in.id):
 		d.landed(w, in, nil)
@@ -142,9 +153,17 @@ func (d *Door) accept(w http.ResponseWriter, r *http.Request, in *delivery) {
 	}
 	d.flying.Add(1)
 	if fault.Broken("ack before produce") {
-		f.acked <- nil
+		f.end(nil)
 	}
-	record := in.record(d.cfg.Now())
+	ctx, cancel := context.WithCancel(sender)
+	defer cancel()
+	late := func() {
+		f.end(errLate)
+		cancel()
+	}
+	timer := time.AfterFunc(deadline(in.vendor)-time.Since(in.began), late)
+	defer timer.Stop()
+	record := in.record()
 	err := fault.At("ingest.produce.before")
 	if err == nil {
 		err = d.publish.Publish(ctx, recordKey(record), record, func(err error) { d.land(f, err) })
@@ -153,29 +172,36 @@ func (d *Door) accept(w http.ResponseWriter, r *http.Request, in *delivery) {
 		d.land(f, err)
 	}
 	if fault.At("ingest.ack.before") != nil {
-		cancel() // as if its time were over
+		late()
 	}
-	select {
-	case err := <-f.acked:
+	if err := <-f.ended; !errors.Is(err, errLate) {
 		d.landed(w, in, err)
-	case <-ctx.Done():
-		if !f.over.CompareAndSwap(false, true) {
-			d.landed(w, in, <-f.acked)
-			return
-		}
-		if r.Context().Err() == nil { // the sender waits still
-			d.away(nil)
-		}
-		d.busy(w, in, "late")
+		return
 	}
+	if r.Context().Err() == nil { // the sender waits still
+		d.away(nil)
+	}
+	d.busy(w, in, "late")
 }
 
-// flight is a record on its way to Kafka, and whether somebody was first to end the waiting for it.
+// errLate means that a delivery's time is over and its record in flight.
+var errLate = errors.New("no acknowledgement in time")
+
+// flight is a record on its way to Kafka. The waiting for it ends once: with what Kafka says, or late.
 type flight struct {
 	vendor string
 	bytes  int64
-	acked  chan error
+	ended  chan error
 	over   atomic.Bool
+}
+
+// end ends the waiting, and returns false where that is over already.
+func (f *flight) end(err error) bool {
+	if !f.over.CompareAndSwap(false, true) {
+		return false
+	}
+	f.ended <- err
+	return true
 }
 
 // land is called once for each flight, whoever waits for it still.
@@ -185,9 +211,7 @@ func (d *Door) land(f *flight, err error) {
 	if err == nil {
 		d.back()
 	}
-	if f.over.CompareAndSwap(false, true) {
-		f.acked <- err
-	} else {
+	if !f.end(err) {
 		d.metrics.landedLate(f.vendor, err)
 	}
 	d.flying.Done()

@@ -18,9 +18,8 @@ import (
 
 // verify says why a delivery is none, or nothing where it is one.
 func (d *Door) verify(r *http.Request, in *delivery) (reason string) {
-	now := d.cfg.Now()
 	endpoint, known := d.endpoints.Endpoint(r.Context(), in.vendor.Name, r.PathValue("token"))
-	keys := live(endpoint.Keys, now)
+	keys := live(endpoint.Keys, in.at)
 	id, err := in.vendor.Webhook.Verify(r.Header, in.body, keys)
 	if !known || err != nil {
 		d.evenOut(r, in, len(keys))
@@ -29,7 +28,7 @@ func (d *Door) verify(r *http.Request, in *delivery) (reason string) {
 	case !known:
 		return "unknown token"
 	case err != nil:
-		d.watch.refused(accountOf(endpoint.Account), now)
+		d.watch.refused(accountOf(endpoint.Account), in.at)
 		switch {
 		case len(keys) == 0:
 			return "no live key"
@@ -48,11 +47,15 @@ func (d *Door) verify(r *http.Request, in *delivery) (reason string) {
 		}
 		return "another account"
 	}
-	d.watch.came(accountOf(endpoint.Account), id, now)
+	d.watch.came(accountOf(endpoint.Account), id, in.at)
 	return ""
 }
 
+// live are the keys that count now: mostly all.
 func live(all []tenant.WebhookKey, now time.Time) []tenant.WebhookKey {
+	if !slices.ContainsFunc(all, func(k tenant.WebhookKey) bool { return !k.Live(now) }) {
+		return all
+	}
 	keys := make([]tenant.WebhookKey, 0, len(all))
 	for _, k := range all {
 		if k.Live(now) {
@@ -105,11 +108,11 @@ func (d *Door) reject(w http.ResponseWriter, r *http.Request, in *delivery, reas
 }
 
 // record is what goes on the bus.
-func (in *delivery) record(now time.Time) *event.WebhookReceived {
+func (in *delivery) record() *event.WebhookReceived {
 	a := in.endpoint.Account
 	return &event.WebhookReceived{
 		Tenant: a.Tenant, Vendor: a.Vendor, Account: a.Name, DeliveryID: in.id,
-		ReceivedAt: now.UTC().Truncate(time.Millisecond), Headers: in.headers, VerifiedBy: in.key, Body: in.body,
+		ReceivedAt: in.at.UTC().Truncate(time.Millisecond), Headers: in.headers, VerifiedBy: in.key, Body: in.body,
 	}
 }
 
@@ -124,14 +127,14 @@ const keptBytesMax = recordBytes / 2
 // kept are the headers that verifications read: signatures, digests, and what is signed beside the
 // body. Credentials, cookies and what proxies add are not among them.
 func kept(h http.Header) []event.Header {
-	var names []string
+	names := make([]string, 0, 4)
 	for name := range h {
 		if signs(name) {
 			names = append(names, name)
 		}
 	}
 	slices.Sort(names)
-	var all []event.Header
+	all := make([]event.Header, 0, len(names))
 	left := keptBytesMax
 	for _, name := range names {
 		for _, v := range h[name] {
