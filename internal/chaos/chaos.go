@@ -97,6 +97,7 @@ func (b *Bus) Run(ctx context.Context) error {
 		"--kafka", b.Kafka, "--registry", b.Registry, "--postgres", b.Postgres,
 		"--time-scale", "100", "--poll-every", "200ms", "--log-level", "warn",
 	}, b.Args...)
+	b.began = time.Now()
 	b.cmd = exec.CommandContext(context.WithoutCancel(ctx), b.Exe, args...) //nolint:gosec // G204: the caller's own binary
 	b.cmd.Env = b.env(b.cmd)
 	b.cmd.Stderr = &b.said
