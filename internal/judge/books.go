@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -23,6 +24,9 @@ type book struct {
 	seen  map[uuid.UUID]bool
 	queue map[string]int16 // state by place and offset
 	gap   bool             // rows were dropped: what is missing says nothing
+
+	done map[string][2]time.Time // first and last effect that was applied, by place and offset
+	last map[string]time.Time    // effect of a key, by place and key
 }
 
 // The states of a queued record.
@@ -37,6 +41,7 @@ func (b Bench) books(ctx context.Context) ([]*book, error) {
 		k := &book{
 			group: group, every: slices.Contains(recorders(), group),
 			next: map[string]int64{}, rows: map[uuid.UUID]bool{}, seen: map[uuid.UUID]bool{}, queue: map[string]int16{},
+			done: map[string][2]time.Time{}, last: map[string]time.Time{},
 		}
 		in := func(sql string) string { return postgres.In(b.Groups[group], sql) }
 		for _, look := range []struct {
@@ -46,6 +51,9 @@ func (b Bench) books(ctx context.Context) ([]*book, error) {
 			{sqlOffsets, func(c []any) { k.next[fmt.Sprintf("%v/%v", c[0], c[1])] = c[2].(int64) }},
 			{sqlRecorded, func(c []any) { k.rows[uuid.UUID(c[0].([16]byte))] = true }},
 			{sqlQueued, func(c []any) { k.queue[fmt.Sprintf("%v/%v/%v", c[0], c[1], c[2])] = c[3].(int16) }},
+			{sqlDone, func(c []any) {
+				k.done[fmt.Sprintf("%v/%v/%v", c[0], c[1], c[2])] = [2]time.Time{c[3].(time.Time), c[4].(time.Time)}
+			}},
 			{sqlGap, func([]any) { k.gap = true }},
 		} {
 			if err := b.each(ctx, in(look.sql), look.take); err != nil {
@@ -67,6 +75,7 @@ func (k *book) follow(v *Verdict, e Entry) {
 	}
 	copied := k.seen[id]
 	k.seen[id] = true
+	k.order(v, e)
 	if !k.every || k.gap {
 		return
 	}
@@ -87,6 +96,22 @@ func (k *book) follow(v *Verdict, e Entry) {
 		v.Copies++
 	default:
 		v.Applied++
+	}
+}
+
+// order holds the effects of a key to the order of its records: by the log's key, whatever the ledger
+// says of keys. Projections write many rows at one time, and have their guard.
+func (k *book) order(v *Verdict, e Entry) {
+	done, applied := k.done[fmt.Sprintf("%s/%d", e.place(), e.Offset)]
+	if k.every || !applied {
+		return
+	}
+	at := e.place() + " " + e.Key
+	if done[0].Before(k.last[at]) {
+		v.Misordered = append(v.Misordered, fmt.Sprintf("%s: effect before its predecessor: %s at %d", k.group, e.place(), e.Offset))
+	}
+	if done[1].After(k.last[at]) {
+		k.last[at] = done[1]
 	}
 }
 

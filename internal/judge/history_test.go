@@ -182,7 +182,9 @@ func (h *history) judged(ctx context.Context) judge.Verdict {
 	defer server.Close()
 	b := h.bench
 	b.Pool, b.Sandbox, b.Ends, b.Groups = h.pool, server.URL, h.ends, groups()
-	b.Since, b.Log = since, h.entries()
+	if b.Since = since; h.log != nil {
+		b.Log = h.entries()
+	}
 	v, err := judge.Judge(ctx, b)
 	require.NoError(h.t, err)
 	return v

@@ -3,6 +3,7 @@ package stream
 import (
 	"context"
 	"errors"
+	"strconv"
 	"time"
 
 	"conveyance/internal/fault"
@@ -139,10 +140,13 @@ func (k *keyed) accept(p *partition, items []*item, room chan struct{}) {
 		e := &entry{pos: it.Offset, bytes: len(it.Value)}
 		w.entries = append(w.entries, e)
 		k.held += int64(e.bytes)
+		if w.queue.keys[it.keyID] != nil && fault.Broken("retry topic without key lock") {
+			it.keyID += strconv.FormatInt(it.Offset, 10)
+		}
 		switch {
 		case it.queued: // handled by the queue, never live (protocol.md 39)
 			k.pass(w, e)
-		case w.queue.keys[it.keyID] != nil && !fault.Broken("retry topic without key lock"):
+		case w.queue.keys[it.keyID] != nil:
 			k.behind(w, it, e)
 		default:
 			t := k.task(w, it)

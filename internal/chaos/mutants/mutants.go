@@ -27,7 +27,7 @@ func All() []Mutant {
 		{"unlock before drain", "a tenant pauses", "lost", "record left in the queue"},
 		{"ledger TTL 1 s", "records come twice", "duplicated", "notes of signatures"},
 		{"replay bypassing ledger", "the past comes back", "duplicated", "notes of signatures"},
-		{"EOF swallowed", "a record is cut off", "duplicated", "signatures in the warehouse"},
+		{"EOF swallowed", "a record is cut off", "duplicated", "notes of signatures"},
 		{"404 to DLQ", "a record is deleted", "unexplained", "not found"},
 		{"unknown schema to DLQ", "a schema comes late", "unexplained", "unknown schema"},
 		{"offset reset to latest", "a destination is forgotten", "lost", "warehouse has no deal"},

@@ -178,7 +178,6 @@ func snapshotsLate(ctx context.Context, l *lab) {
 
 // tenantPauses pauses a tenant in the middle of a story, and resumes it.
 func tenantPauses(ctx context.Context, l *lab) {
-	l.told(4)
 	require.NoError(l.t, l.Story(ctx, 8, 20, 20))
 	l.command("tenant", "pause", "lakeshore")
 	l.await("records of one key in the queue", func() bool {
