@@ -45,8 +45,8 @@ func spots() []spot {
 	door, fetch, keyed := []string{"ingest"}, []string{"fetch"}, []string{"adapter-followupboss"}
 	quiet := []string{"translate", "adapter-warehouse", "adapter-timeline"}
 	parking := slices.Concat(quiet, quiet, quiet, keyed)
-	owners := append(parking, fetch...)
-	stages := append(owners, door...)
+	owners := slices.Concat(parking, fetch)
+	stages := slices.Concat(owners, door)
 	callers := slices.Concat(fetch, keyed)
 	makers := []string{"translate", "translate", "fetch"}
 	return []spot{
@@ -106,17 +106,22 @@ type Run struct {
 const timesMax = 4
 
 func newRun(s spot, fault string, seed int) Run {
-	h := fnv.New64a()
+	h := fnv.New32a()
 	_, _ = fmt.Fprint(h, s.point, fault) // never fails
-	r := rand.New(rand.NewPCG(h.Sum64(), uint64(seed)))
+	r := random(h.Sum32(), seed)
 	run := Run{
 		ID: fmt.Sprintf("%s.%s.%d", s.point, fault, seed), Point: s.point, Fault: fault, Seed: seed,
-		Process: s.processes[(int(h.Sum64()%uint64(len(s.processes)))+seed)%len(s.processes)], Nth: 1 + r.IntN(s.deep), Times: 1 + r.IntN(timesMax), urge: s.urge,
+		Process: s.processes[(int(h.Sum32())+seed)%len(s.processes)], Nth: 1 + r.IntN(s.deep), Times: 1 + r.IntN(timesMax), urge: s.urge,
 	}
 	if run.urge == unseat && r.IntN(2) == 0 {
 		run.urge = restart
 	}
 	return run
+}
+
+// random makes the same run of the same seed.
+func random(of uint32, seed int) *rand.Rand {
+	return rand.New(rand.NewPCG(uint64(of), uint64(seed))) //nolint:gosec // G404, G115: a seed, no secret
 }
 
 // All is every point, under every fault, with each of so many seeds, in an order that mixes them.
@@ -129,7 +134,7 @@ func All(seeds int) []Run {
 			}
 		}
 	}
-	mix := rand.New(rand.NewPCG(uint64(seeds), 1))
+	mix := random(1, seeds)
 	mix.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
 	return all
 }

@@ -74,7 +74,7 @@ func TestFaultAtEveryNamedPointLosesAndRepeatsNothing(t *testing.T) {
 	}
 	work.Wait()
 	t.Logf("\n%s", Table(all))
-	require.Equal(t, len(runs), len(all), "runs that were not made")
+	require.Len(t, all, len(runs), "runs that were not made")
 	require.Empty(t, Void(all, least), "reached too seldom: the lane is void")
 }
 
@@ -91,7 +91,7 @@ func play(t *testing.T, exe string, seed int, runs []Run) (all []Outcome) {
 		if !note(t, err) {
 			return all
 		}
-		lane := &Lane{Bus: bus, Dir: dir, Seed: uint64(seed), Log: t.Logf}
+		lane := &Lane{Bus: bus, Dir: dir, Seed: seed, Log: t.Logf}
 		out, err := lane.Play(t.Context(), runs[:min(len(runs), runsPerBus)])
 		all = append(all, out...)
 		made := map[string]bool{}

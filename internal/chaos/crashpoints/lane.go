@@ -55,7 +55,7 @@ func Env(dir string) []string {
 
 // Play plays all rounds, and ends early only where the bus cannot be used any more.
 func (l *Lane) Play(ctx context.Context, runs []Run) ([]Outcome, error) {
-	l.rand, l.highest = rand.New(rand.NewPCG(l.Seed, 1)), map[string]int64{}
+	l.rand, l.highest = random(2, l.Seed), map[string]int64{}
 	var all []Outcome
 	for n, round := range rounds(runs) {
 		began := time.Now()

@@ -123,7 +123,7 @@ func (t *tale) paper(ctx context.Context, n int, signed bool) error {
 	if err != nil {
 		return err
 	}
-	id := fmt.Sprintf("eeeeeeee-0000-4000-8000-%08d%04d", t.l.deals, n)
+	id := fmt.Sprintf("%06x%02x-0000-4000-8000-000000000000", t.l.deals, n) // a note shows the first eight
 	return t.l.Bus.Control(ctx, http.MethodPut, "/docusign/envelopes/"+id+"?tenant="+t.tenant, string(body), nil)
 }
 
