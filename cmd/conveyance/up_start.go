@@ -63,9 +63,12 @@ func (s *stack) startKafka(ctx context.Context) error {
 			return err
 		}
 	}
-	g := *s.g
+	g, copies := *s.g, int16(-1) // a real cluster knows how many it wants
+	if g.Kafka == "" {
+		copies = 1
+	}
 	g.Kafka = s.up.Kafka
-	return applyTopics(ctx, &g, 1)
+	return applyTopics(ctx, &g, copies)
 }
 
 func (s *stack) startRegistry(ctx context.Context) error {

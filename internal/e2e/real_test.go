@@ -2,7 +2,9 @@ package e2e
 
 import (
 	"os"
+	"os/exec"
 	"path/filepath"
+	"strconv"
 	"syscall"
 	"testing"
 
@@ -70,4 +72,38 @@ func realParts(t testing.TB, cfg *chaos.Config) {
 			return true
 		},
 	}
+}
+
+// build builds the binary.
+func build(t testing.TB) string {
+	t.Helper()
+	exe := filepath.Join(t.TempDir(), "conveyance")
+	out, err := exec.Command("go", "build", "-o", exe, "conveyance/cmd/conveyance").CombinedOutput()
+	require.NoError(t, err, "%s", out)
+	return exe
+}
+
+// ending is a bus that ends with the test, and shows its logs where the test fails.
+func ending(t testing.TB, lab *chaos.Bus) *bus {
+	t.Helper()
+	b := &bus{lab, t, new(string)}
+	t.Cleanup(func() {
+		b.Stop(syscall.SIGTERM)
+		if t.Failed() {
+			t.Logf("%s\n%s", b.Logs(), *b.last)
+		}
+	})
+	return b
+}
+
+// number is a size that CONVEYANCE_E2E_<name> gives.
+func number(t testing.TB, name string, otherwise int) int {
+	t.Helper()
+	text := os.Getenv("CONVEYANCE_E2E_" + name)
+	if text == "" {
+		return otherwise
+	}
+	n, err := strconv.Atoi(text)
+	require.NoError(t, err)
+	return n
 }

@@ -29,9 +29,23 @@ type Access struct {
 // stage stands still after a broker's restart.
 const metadataMinAge = 250 * time.Millisecond
 
+const (
+	// dialTimeout and requestOverhead are how long a broker that is cut off or frozen may keep a connection, or
+	// a request beyond the time that the request itself allows; kgo's are 10 s each. Kafka replaces a leader that
+	// is silent within 9 s, and meanwhile the door has to say 503.
+	dialTimeout     = 5 * time.Second
+	requestOverhead = 4 * time.Second
+	// ProduceTimeout is what a broker may take to have a record in all in-sync replicas. What it does not answer is
+	// sent again under the same sequence number, and so written once.
+	ProduceTimeout = 3 * time.Second
+)
+
 // Options are those of every client. client is how it is called in the brokers' logs and quotas.
 func (a Access) Options(client string) ([]kgo.Opt, error) {
-	opts := []kgo.Opt{kgo.SeedBrokers(a.Seeds...), kgo.ClientID(client), kgo.MetadataMinAge(metadataMinAge)}
+	opts := []kgo.Opt{
+		kgo.SeedBrokers(a.Seeds...), kgo.ClientID(client), kgo.MetadataMinAge(metadataMinAge),
+		kgo.DialTimeout(dialTimeout), kgo.RequestTimeoutOverhead(requestOverhead),
+	}
 	if a.TLS || a.CA != "" || a.Cert != "" || a.Key != "" {
 		cfg, err := a.tls()
 		if err != nil {

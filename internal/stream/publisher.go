@@ -7,6 +7,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"conveyance/internal/fault"
+	"conveyance/internal/kafka"
 )
 
 // Publisher produces records outside a batch: snapshots of fetch, webhooks of ingest. It is safe
@@ -39,6 +40,7 @@ const clientID = "conveyance"
 func producing(base []kgo.Opt, enc encoder) []kgo.Opt {
 	return append(append([]kgo.Opt{}, base...),
 		kgo.ClientID(clientID),
+		kgo.ProduceRequestTimeout(kafka.ProduceTimeout),
 		kgo.RequiredAcks(kgo.AllISRAcks()),                    // acknowledged is durable (W1, W33)
 		kgo.ProducerBatchCompression(kgo.SnappyCompression()), // zstd's encoders take more memory than they save here
 		kgo.ProducerBatchMaxBytesFn(enc.batchMax),             // as the topics' max.message.bytes

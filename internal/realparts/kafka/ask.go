@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -36,13 +37,16 @@ func (c *Cluster) LoginAs(user, password string) ([]kgo.Opt, error) {
 	return opts, nil
 }
 
+// askWithin is how long a node that is frozen keeps a question.
+const askWithin = 2 * time.Second
+
 // admin calls fn with a client that may do anything.
 func (c *Cluster) admin(fn func(*kgo.Client) error) error {
 	opts, err := c.Login()
 	if err != nil {
 		return err
 	}
-	cl, err := kgo.NewClient(opts...)
+	cl, err := kgo.NewClient(append(opts, kgo.DialTimeout(askWithin), kgo.RequestTimeoutOverhead(askWithin))...)
 	if err != nil {
 		return err
 	}
@@ -64,6 +68,22 @@ func (c *Cluster) AddUser(ctx context.Context, name, password string) error {
 		}
 		return nil
 	})
+}
+
+// InSync is true where every replica of every partition is in sync.
+func (c *Cluster) InSync(ctx context.Context) (all bool, err error) {
+	err = c.admin(func(cl *kgo.Client) error {
+		topics, err := kadm.NewClient(cl).ListTopicsWithInternal(kadm.WithAuthorizedOps(ctx))
+		if err != nil {
+			return err
+		}
+		all = true
+		topics.EachPartition(func(p kadm.PartitionDetail) {
+			all = all && p.Err == nil && p.Leader >= 0 && len(p.ISR) == len(p.Replicas)
+		})
+		return nil
+	})
+	return all, err
 }
 
 // Leader is the broker that leads a partition; an error where none does.
