@@ -26,8 +26,13 @@ type crm struct{ http vendorhttp.Doer }
 
 // get reads one record into out, and returns false where there is none.
 func (c crm) get(ctx context.Context, a tenant.Account, path string, q url.Values, out any) (bool, error) {
+	return c.read(ctx, a, path, q, out, http.StatusNotFound)
+}
+
+// read is get for an answer that may be missing only where answers hold 404: a list never is.
+func (c crm) read(ctx context.Context, a tenant.Account, path string, q url.Values, out any, answers ...int) (bool, error) {
 	r, err := c.http.Do(ctx, a, vendorhttp.Request{
-		Method: http.MethodGet, Path: path, Query: q, Header: header(a), Answers: []int{http.StatusNotFound},
+		Method: http.MethodGet, Path: path, Query: q, Header: header(a), Answers: answers, Readable: json.Valid,
 	})
 	if err != nil || r.Status == http.StatusNotFound {
 		return false, err
@@ -47,7 +52,7 @@ func (c crm) write(ctx context.Context, a tenant.Account, method, path string, q
 	h := header(a)
 	h.Set("Content-Type", "application/json")
 	r, err := c.http.Do(ctx, a, vendorhttp.Request{
-		Method: method, Path: path, Query: q, Header: h, Body: text, Bucket: bucket(method, path),
+		Method: method, Path: path, Query: q, Header: h, Body: text, Bucket: bucket(method, path), Readable: written,
 	})
 	if err != nil || r.Status == http.StatusNoContent {
 		return 0, err
@@ -61,6 +66,9 @@ func (c crm) write(ctx context.Context, a tenant.Account, method, path string, q
 	}
 	return made.ID, nil
 }
+
+// written says whether an answer to a write can be one; a 204 has no body.
+func written(body []byte) bool { return len(body) == 0 || json.Valid(body) }
 
 const (
 	pathNotes = "/v1/notes"
@@ -94,17 +102,14 @@ func pages[T any](
 			Next string `json:"next"`
 		}
 		var items []T
-		found, err := c.get(ctx, a, path, q, &page)
-		if err != nil {
+		if _, err := c.read(ctx, a, path, q, &page); err != nil {
 			return err
 		}
-		if found {
-			err = json.Unmarshal(page[collection], &items)
-		}
+		err := json.Unmarshal(page[collection], &items)
 		if err == nil && len(page["_metadata"]) > 0 {
 			err = json.Unmarshal(page["_metadata"], &meta)
 		}
-		if !found || err != nil {
+		if err != nil {
 			return unreadable(fmt.Errorf("reading the answer to GET %s: no %s", path, collection))
 		}
 		for _, item := range items {

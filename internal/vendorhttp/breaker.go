@@ -31,7 +31,7 @@ type outcome int
 
 const (
 	up       outcome = iota // it answered, whatever it said
-	down                    // no answer, a broken one, or 5xx
+	down                    // no answer, a broken or unreadable one, or 5xx
 	notAsked                // the call was not made, or the caller gave up
 )
 
@@ -63,8 +63,9 @@ func outcomeOf(ctx context.Context, err error) outcome {
 	return down
 }
 
-func answered(status int) outcome {
-	if status >= 500 {
+func answered(r Request, resp Response) outcome {
+	garbled := r.Readable != nil && resp.Status >= 200 && resp.Status <= 299 && !r.Readable(resp.Body)
+	if resp.Status >= 500 || garbled {
 		return down
 	}
 	return up

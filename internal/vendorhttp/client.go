@@ -103,7 +103,7 @@ func (c *Client) Do(ctx context.Context, a tenant.Account, r Request) (Response,
 		done(outcomeOf(ctx, err), entered)
 		return Response{}, unanswered(ctx, a, r, sent, err)
 	}
-	done(answered(resp.Status), entered)
+	done(answered(r, resp), entered)
 	return c.judge(ctx, g, a, r, resp, entered)
 }
 

@@ -2,6 +2,7 @@ package vendorhttp_test
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"log"
@@ -179,6 +180,22 @@ func TestPausedAccountIsNotCalled(t *testing.T) {
 	require.Equal(t, "account paused", verdict.Of(err).Cause)
 	require.True(t, verdict.Of(err).Until.IsZero())
 	require.Zero(t, n.Load())
+}
+
+func TestAnswersThatCannotBeReadAreReturnedAndCountAsFailures(t *testing.T) {
+	t.Parallel()
+	a, n := vendor(t, func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "<html>maintenance") })
+	c := client(t, vendorhttp.Config{})
+	r := get
+	r.Readable = json.Valid
+	for range 5 {
+		resp, err := c.Do(t.Context(), a, r)
+		require.NoError(t, err)
+		require.Equal(t, "<html>maintenance", string(resp.Body))
+	}
+	_, err := c.Do(t.Context(), a, r)
+	require.Equal(t, "vendor fails for this account", verdict.Of(err).Cause)
+	require.EqualValues(t, 5, n.Load())
 }
 
 func TestFailingAccountHoldsItselfAndNeverStallsTheVendor(t *testing.T) {

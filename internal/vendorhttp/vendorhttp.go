@@ -39,6 +39,9 @@ type Request struct {
 	Bucket string
 	// Answers are statuses beside 2xx that the caller understands as answers, for example 404.
 	Answers []int
+	// Readable says whether the body of a 2xx can be an answer at all. One that cannot, a proxy's page, is
+	// returned like any other and counts as a call that failed. Nil = any body can.
+	Readable func(body []byte) bool
 	// Free calls (a login) spend no budget.
 	Free bool
 	// Bearer calls carry the account's access token, from Config.Tokens. One that is refused with 401

@@ -2,6 +2,7 @@ package docusign
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -50,7 +51,7 @@ func (c client) call(
 ) (answer producers.Record, code string, err error) {
 	r.Path = "/restapi/v2.1/accounts/" + url.PathEscape(a.ExternalID) + r.Path
 	r.Bearer = true
-	r.Answers = []int{http.StatusBadRequest, http.StatusNotFound}
+	r.Answers, r.Readable = []int{http.StatusBadRequest, http.StatusNotFound}, json.Valid
 	if r.Header == nil {
 		r.Header = http.Header{}
 	}

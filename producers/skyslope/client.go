@@ -59,7 +59,7 @@ func (c *client) get(
 	}
 	call := func(answers ...int) (vendorhttp.Response, error) {
 		return c.do.Do(ctx, a, vendorhttp.Request{
-			Method: http.MethodGet, Path: path, Query: query, Answers: answers,
+			Method: http.MethodGet, Path: path, Query: query, Answers: answers, Readable: readable,
 			Header: http.Header{"Session": {token}, "Accept": {"application/json"}},
 		})
 	}
@@ -209,6 +209,8 @@ func readSale(raw json.RawMessage) (saleItem, error) {
 	}
 	return item, nil
 }
+
+func readable(body []byte) bool { return json.Valid(vendorjson.Clean(body)) }
 
 func decode(body []byte, into any) error {
 	err := json.Unmarshal(vendorjson.Clean(body), into)

@@ -88,7 +88,7 @@ func (c *client) login(ctx context.Context, a tenant.Account) (token string, unt
 		return "", time.Time{}, fmt.Errorf("writing the login of %s: %w", a.Key(), err)
 	}
 	resp, err := c.do.Do(ctx, a, vendorhttp.Request{
-		Method: http.MethodPost, Path: "/auth/login", Body: body, Free: true, Answers: []int{http.StatusBadRequest},
+		Method: http.MethodPost, Path: "/auth/login", Body: body, Free: true, Answers: []int{http.StatusBadRequest}, Readable: readable,
 		Header: http.Header{
 			"Content-Type":  {"application/json"},
 			"Authorization": {"ss " + f["access_key"] + ":" + sign(f, stamp)},
