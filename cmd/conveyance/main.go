@@ -57,8 +57,7 @@ type cli struct {
 
 	Sandbox sandboxCmd `cmd:"" group:"try" help:"Run the simulated vendors alone."`
 	Demo    demoCmd    `cmd:"" group:"try" help:"Act out a disaster on a running up, and say what became of it."`
-	Chaos   chaosCmd   `cmd:"" group:"try" help:"Kill processes at random under simulated load, and judge what became of it."`
-	Bench   benchCmd   `cmd:"" group:"try" help:"Print each benchmark with its bare ceiling, measured in the same run."`
+	Lab     lab        `embed:"" group:"try"`
 	Version versionCmd `cmd:"" group:"try" help:"Print the version."`
 
 	Broker   brokerCmd   `cmd:"" hidden:"" help:"Run the embedded Kafka alone (up does)."`
