@@ -19,7 +19,11 @@ ON CONFLICT DO NOTHING`
 
 	sqlDrop = `DELETE FROM {schema}.ledger WHERE done_at IS NOT NULL`
 
-	sqlDirty = `SELECT count(*) FROM "fetch".resource WHERE dirty_since IS NOT NULL`
+	// What is to be read, and what waits in the queues of the groups that may have one.
+	sqlWaiting = `
+SELECT (SELECT count(*) FROM "fetch".resource WHERE dirty_since IS NOT NULL)
+     + (SELECT coalesce(sum(count), 0)::bigint FROM translate.queued_key)
+     + (SELECT coalesce(sum(count), 0)::bigint FROM followupboss.queued_key)`
 
 	sqlTokens = `SELECT topic || '/' || part, owner FROM {schema}.consumer_offsets`
 

@@ -46,14 +46,10 @@ func Run(ctx context.Context, cfg Config, plan Plan) (Report, error) {
 	if err := r.watched(ctx); err != nil {
 		return r.look(), err
 	}
-	if err := r.Weather(ctx); err != nil {
-		return r.look(), err
-	}
 	work, part := errgroup.WithContext(ctx)
 	work.Go(func() error { return r.tell(part) })
 	work.Go(func() error { return r.strikeAll(part) })
-	err = r.await(part, work)
-	if err != nil {
+	if err := r.await(part, work); err != nil {
 		return r.look(), err
 	}
 	return r.judged(ctx)

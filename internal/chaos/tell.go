@@ -36,9 +36,11 @@ const (
 	stepsPerDeal = 10
 	// recordsPerStep is what a step leaves in the log, until a portion has shown it.
 	recordsPerStep = 4.0
-	// backlogMax is how many records may wait before the next portion is told. Below, every process has
-	// work when it is struck; above, the simulated vendors' memory would hold what the bus has not read.
-	backlogMax = 4000
+	// backlogMax is how many records may wait before the next portion is told. Fewer, and a process that
+	// is struck has no work; more, and the CRM's queue grows faster than its quota lets it drain.
+	backlogMax = 1000
+	// weatherEvery portions the vendors have a bad day.
+	weatherEvery = 4
 	// A kill, a zombie and a postmaster's kill take about so long, pauses included.
 	killTakes, zombieTakes, postgresTakes = 700 * time.Millisecond, 4 * time.Second, 2 * time.Second
 )
@@ -52,6 +54,11 @@ func (r *run) tell(ctx context.Context) error {
 		}
 		pace := r.pace(events)
 		deals := min(max(int(pace*portionFor.Seconds()/stepsPerDeal), portionMin), portionMax)
+		if n%weatherEvery == 0 {
+			if err := r.Weather(ctx); err != nil {
+				return err
+			}
+		}
 		if err := r.portion(ctx, r.plan.Seed*1_000_003+n, deals, int(pace)); err != nil {
 			return err
 		}
@@ -108,16 +115,15 @@ func (r *run) catchUp(ctx context.Context) error {
 	for ctx.Err() == nil {
 		if left, err := r.backlog(ctx); err == nil && left <= backlogMax {
 			return nil
-		} // a part that is away is asked again
+		} // a part that is away just now is asked again
 		r.count(ctx)
-		if _, err := r.Operate(ctx); err == nil {
-			Pause(ctx, lookEvery)
-		}
+		_, _ = r.Operate(ctx) // as above
+		Pause(ctx, lookEvery)
 	}
 	return ctx.Err()
 }
 
-// backlog is how many records the groups have before them.
+// backlog is how many records the groups have before them, and what waits in queues.
 func (r *run) backlog(ctx context.Context) (left int64, err error) {
 	ends, err := r.Ends(ctx)
 	if err != nil {
@@ -128,9 +134,9 @@ func (r *run) backlog(ctx context.Context) (left int64, err error) {
 			return 0, err
 		}
 	}
-	var dirty int64
-	err = r.Pool.QueryRow(ctx, sqlDirty).Scan(&dirty)
-	return left + dirty, err
+	var waiting int64
+	err = r.Pool.QueryRow(ctx, sqlWaiting).Scan(&waiting)
+	return left + waiting, err
 }
 
 // count looks how many records the log holds, if Kafka answers.

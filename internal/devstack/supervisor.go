@@ -29,8 +29,8 @@ const (
 	// again: at once after a kill, slowly where it ends again and again.
 	restartAfterMin = 50 * time.Millisecond
 	restartAfterMax = 5 * time.Second
-	// steadyAfter is how long a stage must have lived for its next restart to be at once.
-	steadyAfter = 10 * time.Second
+	// steadyAfter is how long a stage must have lived for its next restart to be at once: past its start.
+	steadyAfter = 3 * time.Second
 )
 
 // Supervisor keeps children running until it is stopped. It is safe for concurrent use.
