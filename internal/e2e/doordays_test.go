@@ -4,17 +4,12 @@ import (
 	"context"
 	"fmt"
 	"net/http"
-	"os"
-	"path/filepath"
-	"strconv"
 	"strings"
-	"sync"
 	"syscall"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
-	"conveyance/avro/event"
 	"conveyance/internal/chaos"
 )
 
@@ -85,70 +80,6 @@ func disorder(ctx context.Context, b *bus) {
 		require.Len(b.t, signed, 2)
 		require.Equal(b.t, 1, complete)
 	}
-}
-
-const (
-	awayFor     = 10 * time.Second
-	awayEvery   = 20 * time.Millisecond // 50 a second
-	doorKiBMost = 128 << 10
-)
-
-// kafkaAway counts what the door said while Kafka did not answer.
-func kafkaAway(ctx context.Context, b *bus) {
-	p := paper{"lakeshore", "eeeeeeee-0000-4000-8000-000000000040"}
-	b.write(ctx, p, "sent", "", 0, "somebody@example.com")
-	b.delivered(ctx, "lakeshore")
-	var mu sync.Mutex
-	answers, taken := map[int]int{}, map[string]bool{}
-	most := 0
-	require.True(b.t, b.Signal("broker", syscall.SIGSTOP))
-	began := time.Now()
-	var work sync.WaitGroup
-	for n := 0; time.Since(began) < awayFor; n++ {
-		work.Go(func() {
-			d := b.thin(p, n)
-			a := b.send(ctx, d)
-			mu.Lock()
-			defer mu.Unlock()
-			answers[a.status]++
-			if a.status == http.StatusOK {
-				taken[string(d.body)] = true
-			} else if a.status == http.StatusServiceUnavailable && a.header.Get("Retry-After") == "" {
-				answers[-1]++
-			}
-		})
-		if n%10 == 0 {
-			most = max(most, b.resident("ingest"))
-		}
-		chaos.Pause(ctx, awayEvery)
-	}
-	require.True(b.t, b.Signal("broker", syscall.SIGCONT))
-	work.Wait()
-	b.t.Log(answers, "resident at most", most, "KiB")
-	require.NotZero(b.t, answers[http.StatusServiceUnavailable], "it was away long enough")
-	require.NotEmpty(b.t, taken)
-	require.Len(b.t, answers, 2, "503 with Retry-After, and 200")
-	require.Positive(b.t, most)
-	require.Less(b.t, most, doorKiBMost)
-	for _, m := range b.messages(ctx, "webhooks.docusign.v1") {
-		delete(taken, string(m.Message.(*event.WebhookReceived).Body))
-	}
-	require.Empty(b.t, taken, "answered 200, and not in the log")
-}
-
-// resident is a process's memory in KiB, as the kernel counts it.
-func (b *bus) resident(name string) int {
-	b.t.Helper()
-	text, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(b.Children()[name]), "status"))
-	require.NoError(b.t, err)
-	for line := range strings.Lines(string(text)) {
-		if f := strings.Fields(line); len(f) > 1 && f[0] == "VmRSS:" {
-			n, err := strconv.Atoi(f[1])
-			require.NoError(b.t, err)
-			return n
-		}
-	}
-	return 0
 }
 
 // doorKilled kills the door while webhooks come, and while Kafka has not acknowledged some of them.
