@@ -55,7 +55,7 @@ WITH seen AS MATERIALIZED (
      FOR UPDATE OF r
 ), begun AS (
   UPDATE {schema}.resource r
-     SET started = nextval('{schema}.fetch_token')
+     SET started = {schema}.next_token()
     FROM seen
    WHERE r.key = seen.key
      AND seen.started = seen.done
@@ -124,7 +124,7 @@ WITH pick AS MATERIALIZED (
             FOR UPDATE SKIP LOCKED) r
 )
 UPDATE {schema}.resource r
-   SET started = nextval('{schema}.fetch_token'), lease_until = $5, not_before = pick.after,
+   SET started = {schema}.next_token(), lease_until = $5, not_before = pick.after,
        again_at = CASE WHEN pick.ruled THEN pick.after ELSE r.again_at END
   FROM pick
  WHERE r.key = pick.key

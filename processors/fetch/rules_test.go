@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"conveyance/avro/event"
+	"conveyance/internal/ledger"
 	"conveyance/internal/tenant"
 	"conveyance/internal/verdict"
 )
@@ -64,6 +65,19 @@ func TestTokenIsCommittedBeforeTheCall(t *testing.T) {
 	}
 	b.work(t.Context(), j, tenant.Account{})
 	require.Equal(t, j.token, b.log.all()[0].Token)
+}
+
+// Rules 18 and 49: what Postgres drew last and lost is in Kafka; no token after a failover may be below it.
+func TestTokenBeginsWithThePostgresTimeline(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	r := sale("1")
+	b.vendor.set(r, state{version: 1, body: "a"})
+	b.hint(t, r)
+	timeline, err := ledger.Open(b.store.pool, b.cfg.Schema).Timeline(t.Context())
+	require.NoError(t, err)
+	require.NotZero(t, timeline)
+	require.EqualValues(t, timeline, b.takeOne(t).token>>40)
 }
 
 // Rule 18b.
