@@ -120,8 +120,13 @@ func clean(t *testing.T, pool *pgxpool.Pool) *history {
 
 // tables is what the product's tables hold after a clean run.
 const tables = `
-TRUNCATE warehouse.deal, warehouse.deal_participant, warehouse.signature, warehouse.resource_link, followupboss.deal_link,
-  timeline.entry, translate.link_wait, "fetch".resource CASCADE;
+DELETE FROM warehouse.deal;
+DELETE FROM warehouse.deal_participant;
+DELETE FROM warehouse.signature;
+DELETE FROM warehouse.resource_link;
+DELETE FROM followupboss.deal_link;
+DELETE FROM timeline.entry;
+DELETE FROM "fetch".resource;
 INSERT INTO warehouse.deal (deal_key, tenant, vendor, account, source_id, revision, read_at, name, status, vendor_status, stage,
   archived, gone, representation, deal_type, listing_id, escrow_number, office_key)
 SELECT key, split_part(key, '/', 1), 'skyslope', 'main', split_part(key, '/', 5), 2, now(), '', 'CLOSED', 'Closed', '',
@@ -134,8 +139,13 @@ VALUES ('lakeshore', '` + lake + `', now(), 'meaning', 'deals.v1', 0, 0, '` + de
 
 // engine is what each group's tables hold.
 const engine = `
-TRUNCATE {schema}.consumer_offsets, {schema}.ledger, {schema}.ledger_gap, {schema}.versions, {schema}.queued_key,
-  {schema}.queued_record, {schema}.queue_audit;
+DELETE FROM {schema}.consumer_offsets;
+DELETE FROM {schema}.ledger;
+DELETE FROM {schema}.ledger_gap;
+DELETE FROM {schema}.versions;
+DELETE FROM {schema}.queued_key;
+DELETE FROM {schema}.queued_record;
+DELETE FROM {schema}.queue_audit;
 INSERT INTO {schema}.consumer_offsets (topic, part, next_offset, owner) VALUES ('deals.v1', 0, 3, gen_random_uuid());
 INSERT INTO {schema}.versions VALUES ('` + lake + `', 'deal', 2, '` + dealID + `');
 INSERT INTO {schema}.ledger (eid, step, pos, topic, part, state, key_id, done_at)
