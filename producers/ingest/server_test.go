@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -125,11 +126,17 @@ func TestAnnouncedSizeOverTheLimitIsNotWaitedFor(t *testing.T) {
 	require.Contains(t, line, " 413 ")
 }
 
-// TestThousandSlowClientsDoNotHurtOthers also shows that they are told to go. It measures the memory of
-// the process, so it runs alone.
+// TestThousandSlowClientsDoNotHurtOthers measures other clients' p99 with and without a thousand that send
+// headers and never end them, in turn, and counts the medians; it shows too that the slow are told to go. It
+// measures the memory of the process, so it runs alone.
 func TestThousandSlowClientsDoNotHurtOthers(t *testing.T) {
+	rounds, slack := 3, 50*time.Millisecond // of a machine that does much else
+	if os.Getenv(envLong) != "" {
+		rounds, slack = 15, 0
+	}
 	h := build(t, twoBrokerages())
 	s := h.open(t)
+	places := s.listener.(*limited).places
 	cl := client(t, 1)
 	p99 := func() time.Duration {
 		var took []time.Duration
@@ -144,18 +151,36 @@ func TestThousandSlowClientsDoNotHurtOthers(t *testing.T) {
 		slices.Sort(took)
 		return took[len(took)*99/100]
 	}
-	before, quiet := heap(), p99()
-	slow := make([]net.Conn, 1000)
-	for i := range slow {
-		slow[i] = raw(t, s.Addr(), "POST /in/acme/x HTTP/1.1\r\nHost: x\r\nX-Slow: ")
+	connected := func(n int) {
+		require.Eventually(t, func() bool { return len(places) == n }, testkit.Patience, time.Millisecond)
 	}
-	during := p99()
-	require.Less(t, int64(heap())-int64(before), int64(64<<20), "memory")
-	t.Logf("p99 quiet %s, beside a thousand slow clients %s", quiet, during)
-	require.Less(t, during, 2*quiet+50*time.Millisecond, "on a loaded machine; alone it is 2 × quiet")
-	for _, c := range slow {
-		_ = answerOf(t, c) // net/http closes it after headerTimeout, with or without a word
+	p99() // the first requests pay for what is made once
+	before := len(places)
+	var quiet, beside []time.Duration
+	for round := range rounds {
+		memory, alone := heap(), p99()
+		slow := make([]net.Conn, 1000)
+		for i := range slow {
+			slow[i] = raw(t, s.Addr(), "POST /in/acme/x HTTP/1.1\r\nHost: x\r\nX-Slow: ")
+		}
+		connected(before + len(slow))
+		during := p99()
+		require.Less(t, int64(heap())-int64(memory), int64(64<<20), "memory")
+		t.Logf("p99 %s, beside a thousand slow clients %s", alone, during)
+		quiet, beside = append(quiet, alone), append(beside, during)
+		for _, c := range slow {
+			if round == 0 {
+				_ = answerOf(t, c) // net/http closes it after headerTimeout, with or without a word
+			}
+			require.NoError(t, c.Close())
+		}
+		connected(before)
 	}
+	slices.Sort(quiet)
+	slices.Sort(beside)
+	alone, during := quiet[rounds/2], beside[rounds/2]
+	t.Logf("medians %s and %s: %.2f times", alone, during, float64(during)/float64(alone))
+	require.LessOrEqual(t, during, 2*alone+slack)
 }
 
 func TestSlowBodyIsToldSo(t *testing.T) {
