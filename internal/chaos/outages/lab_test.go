@@ -6,10 +6,12 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/require"
 
 	"conveyance/internal/chaos"
@@ -90,6 +92,31 @@ func settled(t *testing.T, b *chaos.Bus) judge.Verdict {
 	t.Helper()
 	v, err := b.Settle(t.Context(), stuckAfter)
 	require.NoError(t, err)
+	if !v.Clean() {
+		dump(t, b)
+	}
 	require.True(t, v.Clean(), "%s\n%s", v, chaos.Findings(v))
 	return v
+}
+
+// dump shows what waits in the CRM adapter's queue, and what was asked of it.
+func dump(t *testing.T, b *chaos.Bus) {
+	t.Helper()
+	for _, sql := range []string{
+		"SELECT to_jsonb(k)::text FROM followupboss.queued_key k",
+		"SELECT (to_jsonb(r) - 'value' - 'headers' - 'key')::text FROM followupboss.queued_record r WHERE state = 1",
+		"SELECT to_jsonb(a)::text FROM followupboss.queue_audit a",
+		"SELECT to_jsonb(o)::text FROM followupboss.consumer_offsets o",
+		"SELECT to_jsonb(l)::text FROM followupboss.ledger l WHERE state IN (1, 4, 5)",
+	} {
+		rows, err := b.Pool.Query(t.Context(), sql)
+		if err == nil {
+			var lines []string
+			lines, err = pgx.CollectRows(rows, pgx.RowTo[string])
+			t.Logf("%s\n%s", sql, strings.Join(lines, "\n"))
+		}
+		if err != nil {
+			t.Log(err)
+		}
+	}
 }

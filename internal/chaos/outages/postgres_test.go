@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -74,17 +75,18 @@ func moved(t *testing.T, b *chaos.Bus) {
 }
 
 // progress is the last numbered transaction of the groups' owners, and changes with each.
-func progress(ctx context.Context, b *chaos.Bus) (all string, err error) {
+func progress(ctx context.Context, b *chaos.Bus) (string, error) {
+	var all []string
 	for _, g := range chaos.Groups() {
 		var sum, claims int64
-		err = b.Pool.QueryRow(ctx, postgres.In(g,
+		err := b.Pool.QueryRow(ctx, postgres.In(g,
 			"SELECT coalesce(sum(seq), 0), coalesce(sum(epoch), 0) FROM {schema}.consumer_offsets")).Scan(&sum, &claims)
-		all += fmt.Sprintf("%s %d/%d ", g, claims, sum)
 		if err != nil {
 			return "", err
 		}
+		all = append(all, fmt.Sprintf("%s %d/%d", g, claims, sum))
 	}
-	return all, nil
+	return strings.Join(all, " "), nil
 }
 
 func TestTailThatPostgresLostIsNoticedAndReadBack(t *testing.T) {
