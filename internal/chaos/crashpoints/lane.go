@@ -39,7 +39,7 @@ const (
 type Lane struct {
 	Bus  *chaos.Bus
 	Dir  string                        // where plan and marks lie
-	Seed uint64                        // of the story
+	Seed int                           // of the story
 	Log  func(format string, a ...any) // a line a round
 
 	rand    *rand.Rand
