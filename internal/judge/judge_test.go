@@ -76,8 +76,10 @@ var flaws = []flaw{
 		h.log = nil
 		sql(`UPDATE followupboss.ledger SET done_at = '2026-10-01' WHERE pos = 1`)(h)
 	}},
-	{"effects of a key out of order, under keys of the ledger's own", "misordered", "effect before its predecessor",
-		sql(`UPDATE followupboss.ledger SET done_at = '2026-10-01', key_id = 'another' WHERE pos = 1`)},
+	{
+		"effects of a key out of order, under keys of the ledger's own", "misordered", "effect before its predecessor",
+		sql(`UPDATE followupboss.ledger SET done_at = '2026-10-01', key_id = 'another' WHERE pos = 1`),
+	},
 
 	{"an offset before the log's end", "unexplained", "whose end is 4", func(h *history) { h.ends["deals.v1/0"], h.bench.Quota = 4, true; onlyWarehouse(h) }},
 	{"a key in the queue", "unexplained", "key in the queue", sql(`INSERT INTO warehouse.queued_key

@@ -69,7 +69,9 @@ func (l *lab) begin() {
 const (
 	// patience is how long nothing may change before a bus is judged as it is: longer than anything that
 	// waits in a scene for the clock.
-	patience = 25 * time.Second
+	patience = 40 * time.Second
+	// waits is how long a scene waits for what must happen, on a machine with much else to do.
+	waits = 6 * time.Minute
 	// look is how often a waiting scene looks.
 	look = 100 * time.Millisecond
 )
@@ -100,7 +102,7 @@ func (l *lab) verdict(ctx context.Context, final func(judge.Verdict) bool) judge
 
 func (l *lab) await(what string, happened func() bool) {
 	l.t.Helper()
-	for until := time.Now().Add(2 * time.Minute); !happened(); {
+	for until := time.Now().Add(waits); !happened(); {
 		require.True(l.t, time.Now().Before(until), "never happened: %s", what)
 		chaos.Pause(l.t.Context(), look)
 	}
