@@ -93,9 +93,14 @@ func explainLogin(err error) string {
 	return ""
 }
 
-// Lacks says which right is missing where err is a refusal of one, else returns err itself.
+// Lacks says which right on a "topic" or a "group" is missing where err is a refusal of one of that kind, else
+// returns err itself.
 func Lacks(err error, operation, kind, name string) error {
-	if !errors.Is(err, kerr.TopicAuthorizationFailed) && !errors.Is(err, kerr.GroupAuthorizationFailed) {
+	of := map[string]error{"topic": kerr.TopicAuthorizationFailed, "group": kerr.GroupAuthorizationFailed}[kind]
+	if of == nil || !errors.Is(err, of) {
+		return err
+	}
+	if _, done := errors.AsType[*RefusedError](err); done {
 		return err
 	}
 	return &RefusedError{fmt.Sprintf("the user lacks %s on %s %s at Kafka: %s", operation, kind, name, grant), err}
