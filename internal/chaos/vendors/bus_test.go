@@ -126,11 +126,11 @@ func (b *bus) sources(deps func(string) stream.Deps, calls func(stream.Deps) *ve
 		}
 	}
 	b.vendors = all
-	f, err := fetch.New(fetch.Config{Now: fast.now, Concurrency: 128, Polls: 64}, fetch.Deps{
+	f, err := fetch.New(fetch.Config{Now: fast.now, Concurrency: 48, Polls: 24}, fetch.Deps{
 		Pool: d.Pool, Publish: b.publisher, Tenants: b.tenants, Vendors: all, Log: d.Log,
 	})
 	require.NoError(b.t, err)
-	b.desk = fetch.NewDesk(d.Pool, fetch.Schema, b.tenants, fast.now)
+	b.desk = fetch.NewDesk(deps("looking").Pool, fetch.Schema, b.tenants, fast.now)
 	in := deps("intake")
 	intake, err := stream.NewBatch(stream.Config{Group: fetch.Schema, Topics: []string{topic.Webhooks(docusign.Name)}}, in, f.Intake())
 	require.NoError(b.t, err)
@@ -165,7 +165,7 @@ func (b *bus) destination(deps func(string) stream.Deps, calls func(stream.Deps)
 		Group: followupboss.Name, Topics: []string{topic.Deals, topic.Contacts}, VendorLag: b.pace.lag,
 	}, d, h)
 	require.NoError(b.t, err)
-	b.queue = ledger.NewQueue(d.Pool, followupboss.Name)
+	b.queue = ledger.NewQueue(deps("looking").Pool, followupboss.Name)
 	b.runs = append(b.runs, e.Run)
 }
 

@@ -189,7 +189,7 @@ func (b *bus) await(ctx context.Context, c *cell, n int, out *came) {
 	for {
 		b.stand(ctx, c, n, out)
 		strange := slices.ContainsFunc(out.ends, func(e string) bool { return !slices.Contains(c.Ends, e) })
-		if !strange && b.struck(c) {
+		if len(out.ends) > 0 && !strange && b.struck(c) {
 			return
 		}
 		select {
@@ -231,7 +231,9 @@ func (b *bus) waits(ctx context.Context, c *cell, out *came) int {
 	for _, k := range keys {
 		add(k.Kind.String(), k.Cause)
 	}
-	out.err = errors.Join(err, err2)
+	if err := errors.Join(err, err2); err != nil { // Postgres has much to do: looked at again
+		out.ends, out.why = nil, []string{err.Error()}
+	}
 	return len(out.why)
 }
 
