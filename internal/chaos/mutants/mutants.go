@@ -11,20 +11,29 @@ type Mutant struct {
 	Says  string // which a finding of that sort contains
 }
 
+// What is found once and for all.
+const (
+	inLog      = "answered with 2xx, and is not in the log"
+	couldTake  = "though the bus could take it"
+	fell       = "an offset fell"
+	before     = "effect before its predecessor"
+	leftBehind = "record left in the queue"
+)
+
 // All are the mutants of the test plan, in its order.
 func All() []Mutant {
 	return []Mutant{
-		{"ack before produce", "the door is killed", "lost", "answered with 2xx, and is not in the log"},
-		{"r.Context() into Produce", "a sender leaves", "lost", "though the bus could take it"},
+		{"ack before produce", "the door is killed", "lost", inLog},
+		{"r.Context() into Produce", "a sender leaves", "lost", couldTake},
 		{"commit before effect", "translate is killed", "lost", ""},
 		{"no ledger PK", "records come twice", "duplicated", "notes of signatures"},
-		{"no offset CAS", "translate wakes", "misordered", "an offset fell"},
+		{"no offset CAS", "translate wakes", "misordered", fell},
 		{"epoch not checked before the call", "an adapter wakes", "duplicated", "notes of signatures"},
 		{"SELECT-then-INSERT", "records come twice", "duplicated", "timeline tells event"},
-		{"dedupe cache at ingest", "the door is full", "lost", "answered with 2xx, and is not in the log"},
+		{"dedupe cache at ingest", "the door is full", "lost", inLog},
 		{"LWW by local clock", "old snapshots come late", "misordered", "differs"},
-		{"retry topic without key lock", "a tenant pauses", "misordered", "effect before its predecessor"},
-		{"unlock before drain", "a tenant pauses", "lost", "record left in the queue"},
+		{"retry topic without key lock", "a tenant pauses", "misordered", before},
+		{"unlock before drain", "a tenant pauses", "lost", leftBehind},
 		{"ledger TTL 1 s", "records come twice", "duplicated", "notes of signatures"},
 		{"replay bypassing ledger", "the past comes back", "duplicated", "notes of signatures"},
 		{"EOF swallowed", "a record is cut off", "duplicated", "notes of signatures"},
