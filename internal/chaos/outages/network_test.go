@@ -16,8 +16,8 @@ import (
 )
 
 const (
-	// perRound is how many cables are cut at a time, one cut each, and so how many cuts are judged together.
-	perRound = 4
+	// perRound is how many cuts there are at a time, two on each cable, and so how many are judged together.
+	perRound = 8
 	// dealsPerRound live while the cables are cut.
 	dealsPerRound = 4
 	cutMin        = time.Second
@@ -78,12 +78,12 @@ func later(a, b time.Time) time.Time {
 	return b
 }
 
-// draw takes n cables, each cut in a way of its own: one process or all, reset, silent or forgotten,
-// both ways or one, most of them short.
+// draw makes n cuts, on the cables in turn: of one process or all, reset, silent or forgotten, both ways
+// or one, most of them short.
 func draw(r *rand.Rand, cables []cable, n int, to time.Duration) []cut {
 	var cuts []cut
-	for _, i := range r.Perm(len(cables))[:n] {
-		c := cut{cable: cables[i]}
+	for i := range n {
+		c := cut{cable: cables[i%len(cables)]}
 		if r.IntN(3) > 0 {
 			c.stage = c.cable.users[r.IntN(len(c.cable.users))]
 		}
