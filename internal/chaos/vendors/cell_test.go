@@ -270,7 +270,7 @@ func (b *bus) verdicts(c *cell) []string {
 
 // struck says whether the verdict that a cell is about was seen.
 func (b *bus) struck(c *cell) bool {
-	return len(c.After) == 0 || slices.Contains(b.verdicts(c), c.After[0])
+	return !c.Sure || slices.Contains(b.verdicts(c), c.After[0])
 }
 
 // change makes or changes the n-th record of a cell, for the i-th time.

@@ -28,9 +28,10 @@ type Cell struct {
 	// go, and it was applied), waiting, held, parked, or behind (nothing waits, and the bus has not what
 	// the vendor has).
 	Ends []string
-	// After are the verdicts on the way, as "retry vendor answered 503"; the first of them must be seen,
-	// and none beside them.
+	// After are the verdicts on the way, as "retry vendor answered 503". None may be seen beside them, and
+	// the first must be where Sure is set: it is not where the table has them in brackets.
 	After []string
+	Sure  bool
 }
 
 // Name is the cell in a line.
@@ -73,7 +74,8 @@ func (c *Cell) expect(text string) error {
 	ends, after, _ := strings.Cut(text, " after ")
 	c.Ends = strings.Split(ends, " or ")
 	if after != "" {
-		c.After = strings.Split(after, ", ")
+		c.Sure = !strings.HasPrefix(after, "(")
+		c.After = strings.Split(strings.Trim(after, "()"), ", ")
 	}
 	for _, end := range c.Ends {
 		switch end {
