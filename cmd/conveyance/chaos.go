@@ -74,19 +74,18 @@ func (c *chaosCmd) Run(ctx context.Context, g *globals) error {
 	return c.print(g, report)
 }
 
-// found tells a run that is not clean: how it is repeated, the first findings, and the verdict last.
+// found tells a run that is not clean: how it is repeated, the first findings, and the verdict last. A
+// run that came to no end has none.
 func (c *chaosCmd) found(g *globals, r chaos.Report, dir string, err error) error {
-	if err == nil {
-		err = fmt.Errorf("the run of seed %d found something; its folder is kept: %s", c.Seed, dir)
-	} else {
-		err = fmt.Errorf("the run of seed %d came to no end; its folder is kept: %s: %w", c.Seed, dir, err)
-	}
 	_, _ = fmt.Fprintf(g.errOut, "to repeat: conveyance chaos --seed %d --events %d --kills %d --zombies %d --postgres-kills %d\n%s",
 		c.Seed, c.Events, c.Kills, c.Zombies, c.PostgresKills, chaos.Findings(r.Verdict))
-	if printErr := c.print(g, r); printErr != nil {
-		return printErr
+	if err != nil { // its text alone: a Ctrl-C is no verdict either
+		return fmt.Errorf("the run of seed %d came to no verdict; its folder is kept: %s: %s", c.Seed, dir, err.Error())
 	}
-	return err
+	if err := c.print(g, r); err != nil {
+		return err
+	}
+	return fmt.Errorf("the run of seed %d found something; its folder is kept: %s", c.Seed, dir)
 }
 
 // chaosVerdict is the last line, as --json prints it. Times are in milliseconds.

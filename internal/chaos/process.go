@@ -33,18 +33,15 @@ const Postmaster = "-D"
 // Children are up's processes by command line ("adapter warehouse"), as the kernel sees them.
 func (b *Bus) Children() map[string]int {
 	found := map[string]int{}
-	stats, _ := filepath.Glob("/proc/[0-9]*/stat")
-	for _, file := range stats {
-		stat, err := os.ReadFile(file)
-		if err != nil {
-			continue
+	lists, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", b.cmd.Process.Pid))
+	var pids []string
+	for _, file := range lists { // of each of its threads
+		if text, err := os.ReadFile(file); err == nil {
+			pids = append(pids, strings.Fields(string(text))...)
 		}
-		_, rest, _ := strings.Cut(string(stat), ") ")
-		fields := strings.Fields(rest)
-		if len(fields) < 2 || fields[1] != strconv.Itoa(b.cmd.Process.Pid) {
-			continue
-		}
-		line, err := os.ReadFile(filepath.Join(filepath.Dir(file), "cmdline"))
+	}
+	for _, pid := range pids {
+		line, err := os.ReadFile("/proc/" + pid + "/cmdline")
 		if err != nil {
 			continue
 		}
@@ -56,9 +53,8 @@ func (b *Bus) Children() map[string]int {
 		if name == "adapter" {
 			name += " " + args[2]
 		}
-		pid, err := strconv.Atoi(filepath.Base(filepath.Dir(file)))
-		if err == nil {
-			found[name] = pid
+		if n, err := strconv.Atoi(pid); err == nil {
+			found[name] = n
 		}
 	}
 	return found

@@ -17,7 +17,7 @@ const (
 	// answersWithin is how long a part may take to answer before it is asked again.
 	answersWithin = time.Second
 	// askEvery is the resolution of what is measured.
-	askEvery = 10 * time.Millisecond
+	askEvery = 20 * time.Millisecond
 	// recoverWithin is more than any part may need; afterwards it is a finding.
 	recoverWithin = 90 * time.Second
 )
