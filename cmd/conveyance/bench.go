@@ -20,15 +20,22 @@ type benchCmd struct {
 
 // Help is shown by bench --help.
 func (benchCmd) Help() string {
-	return "Benchmarks: " + strings.Join(bench.Names(), ", ") + ".\n\nExample: conveyance bench translate"
+	return "Benchmarks: " + strings.Join(bench.Names(), ", ") + ".\n\nExample: conveyance bench translate\n\n" +
+		"With --kafka they run on a real cluster that must hold no topic of theirs: they make them, and delete them."
 }
 
 // Run measures.
 func (c *benchCmd) Run(ctx context.Context, g *globals) error {
 	return bench.Run(ctx, bench.Options{
-		Names: c.Names, Records: c.Records, Rounds: c.Rounds, Seconds: c.Seconds, Notes: g.errOut,
+		Names: c.Names, Kafka: first(g.Kafka), Records: c.Records, Rounds: c.Rounds, Seconds: c.Seconds, Notes: g.errOut,
 		Report: func(r bench.Result) error {
 			return g.print(r, func(w io.Writer) { _, _ = fmt.Fprintln(w, r) })
 		},
 	})
+}
+
+// first of a list of addresses; it tells the others.
+func first(addresses string) string {
+	one, _, _ := strings.Cut(addresses, ",")
+	return one
 }

@@ -15,7 +15,6 @@ import (
 	"go.uber.org/zap"
 
 	"conveyance/avro/wire"
-	"conveyance/internal/devstack/broker"
 	"conveyance/internal/devstack/localpg"
 	"conveyance/internal/postgres"
 	"conveyance/internal/stream"
@@ -26,7 +25,7 @@ type lab struct {
 	o      Options
 	b      benchmark
 	dir    string
-	kafka  *broker.Broker
+	kafka  server
 	pg     *localpg.Server
 	pool   *pgxpool.Pool
 	codec  *wire.Codec
@@ -44,7 +43,7 @@ func open(ctx context.Context, o Options, b benchmark) (*lab, error) {
 		return nil, err
 	}
 	l := &lab{o: o, b: b, dir: dir, log: zap.NewNop()}
-	if l.kafka, err = broker.Start(ctx, broker.Options{Dir: filepath.Join(dir, "kafka"), Log: l.log}); err != nil {
+	if err := l.openKafka(ctx); err != nil {
 		return nil, errors.Join(err, l.close())
 	}
 	if l.pg, err = localpg.Start(ctx, localpg.Options{Dir: filepath.Join(dir, "postgres"), Progress: o.Notes}); err != nil {

@@ -30,7 +30,7 @@ func (l *lab) topicOf(ctx context.Context, name string) error {
 
 func createTopic(ctx context.Context, cl *kgo.Client, name string) error {
 	limit := strconv.Itoa(topic.SnapshotBytesMax)
-	_, err := kadm.NewClient(cl).CreateTopic(ctx, topic.PartitionsDefault, 1, map[string]*string{"max.message.bytes": &limit}, name)
+	_, err := kadm.NewClient(cl).CreateTopic(ctx, topic.PartitionsDefault, copies, map[string]*string{"max.message.bytes": &limit}, name)
 	if err != nil {
 		return fmt.Errorf("making topic %s: %w", name, err)
 	}
