@@ -59,6 +59,9 @@ func TestNothingAcknowledgedIsLostOverPromotions(t *testing.T) {
 		v, n, frozen, longest.Milliseconds())
 }
 
+// lookWithin is how long one look at the tables may take.
+const lookWithin = 5 * time.Second
+
 // moved waits until a stage has committed on the new primary.
 func moved(t *testing.T, b *chaos.Bus) {
 	t.Helper()
@@ -76,6 +79,8 @@ func moved(t *testing.T, b *chaos.Bus) {
 
 // progress is the last numbered transaction of the groups' owners, and changes with each.
 func progress(ctx context.Context, b *chaos.Bus) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, lookWithin) // a connection to a frozen server never answers
+	defer cancel()
 	var all []string
 	for _, g := range chaos.Groups() {
 		var sum, claims int64
