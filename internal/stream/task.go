@@ -264,6 +264,7 @@ func (k *keyed) doubtful(t *task, v *verdict.Error, sent time.Time) {
 		return
 	}
 	if t.effects[t.at].Class == ledger.ClassC {
+		k.s.say(t.item, v, time.Since(t.began))
 		k.advance(t)
 		return
 	}
