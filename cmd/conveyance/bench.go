@@ -27,15 +27,15 @@ func (benchCmd) Help() string {
 // Run measures.
 func (c *benchCmd) Run(ctx context.Context, g *globals) error {
 	return bench.Run(ctx, bench.Options{
-		Names: c.Names, Kafka: first(g.Kafka), Records: c.Records, Rounds: c.Rounds, Seconds: c.Seconds, Notes: g.errOut,
+		Names: c.Names, Kafka: firstOf(g.Kafka), Records: c.Records, Rounds: c.Rounds, Seconds: c.Seconds, Notes: g.errOut,
 		Report: func(r bench.Result) error {
 			return g.print(r, func(w io.Writer) { _, _ = fmt.Fprintln(w, r) })
 		},
 	})
 }
 
-// first of a list of addresses; it tells the others.
-func first(addresses string) string {
+// firstOf is the first of a list of addresses; it tells the others.
+func firstOf(addresses string) string {
 	one, _, _ := strings.Cut(addresses, ",")
 	return one
 }
