@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"strconv"
 	"testing"
 	"time"
 
@@ -138,7 +139,7 @@ func person(t *testing.T, b *chaos.Bus) string {
 	for _, p := range all {
 		for _, e := range p.Emails {
 			if e.Value == mail(quiet, 1_000_000) {
-				return fmt.Sprint(p.ID)
+				return strconv.FormatInt(p.ID, 10)
 			}
 		}
 	}
