@@ -18,13 +18,13 @@ const (
 	// transaction's statements end after StatementTimeout, so a server that lives has answered by then;
 	// one that is frozen, or behind a router that forgot the connection, never does, and TCP alone
 	// notices after a quarter of an hour.
-	silenceMax = 15 * time.Second
+	silenceMax = 10 * time.Second
 	// pingTimeout of a connection that was idle for a second, before it is used.
 	pingTimeout = 3 * time.Second
 )
 
 // OpenStage is Open for a process that runs for months. A server that owes an answer and says nothing for
-// 15 s is gone: the statement ends with an error, an unknown outcome where it was a COMMIT, and every
+// 10 s is gone: the statement ends with an error, an unknown outcome where it was a COMMIT, and every
 // other connection of the pool is closed, since they lead to the same place.
 func OpenStage(ctx context.Context, url, app string) (*pgxpool.Pool, error) {
 	return openStage(ctx, url, app, silenceMax)
