@@ -23,21 +23,33 @@ import (
 // microseconds per record, and percentiles of an answer in milliseconds where there are answers.
 type sample struct{ value, cpu, p50, p99 float64 }
 
-// inTurn runs both sides in turn and returns the round whose ratio is the median: a pair met the same
-// load of the machine, and other pairs another. The best of each side would favour the one that is done
-// sooner, which more easily meets a quiet moment. Processor time is the least of each side.
+// inTurn is turns, as often as Options.Rounds says.
 func (l *lab) inTurn(ours, ceiling func() (sample, error)) (o, c sample, err error) {
+	return l.turns(max(1, l.o.Rounds), ours, ceiling)
+}
+
+// turns runs both sides n times in turn, each as often the first of a pair as the other, and returns the
+// round whose ratio is the median: a pair met the same load of the machine, and other pairs another. The
+// best of each side would favour the one that is done sooner, which more easily meets a quiet moment.
+// Processor time is the least of each side.
+func (l *lab) turns(n int, ours, ceiling func() (sample, error)) (o, c sample, err error) {
 	type round struct{ ours, ceiling sample }
-	var rounds []round
-	for range max(1, l.o.Rounds) {
-		var r round
-		if r.ceiling, err = ceiling(); err != nil {
-			return o, c, fmt.Errorf("ceiling: %w", err)
+	rounds := make([]round, n)
+	for i := range rounds {
+		r := &rounds[i]
+		pair := []struct {
+			name string
+			run  func() (sample, error)
+			into *sample
+		}{{"ceiling", ceiling, &r.ceiling}, {"ours", ours, &r.ours}}
+		if i%2 == 1 {
+			slices.Reverse(pair)
 		}
-		if r.ours, err = ours(); err != nil {
-			return o, c, fmt.Errorf("ours: %w", err)
+		for _, side := range pair {
+			if *side.into, err = side.run(); err != nil {
+				return o, c, fmt.Errorf("%s: %w", side.name, err)
+			}
 		}
-		rounds = append(rounds, r)
 	}
 	slices.SortFunc(rounds, func(a, b round) int {
 		return cmp.Compare(a.ours.value*b.ceiling.value, b.ours.value*a.ceiling.value)

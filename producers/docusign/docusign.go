@@ -56,6 +56,7 @@ type Source struct {
 	publicURL string
 	// signatureNames are the headers that Verify looks for.
 	signatureNames []string
+	macs           macs
 }
 
 // New returns the vendor's line of the register.

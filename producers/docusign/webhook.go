@@ -1,14 +1,17 @@
 package docusign
 
 import (
+	"bytes"
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/base64"
 	"errors"
+	"hash"
 	"net/http"
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 
 	"conveyance/producers"
 )
@@ -18,6 +21,8 @@ const (
 	signaturesMax = 100
 	// signatureHeader is followed by its number, from 1, as net/http writes names.
 	signatureHeader = "X-Docusign-Signature-"
+	// signatureBytes are those of a signature as text: 32 bytes in base64.
+	signatureBytes = 44
 )
 
 var (
@@ -35,7 +40,7 @@ func (s *Source) Verify(h http.Header, body []byte, keys []producers.Secret) (ke
 	signatures, garbled := s.signatures(h)
 	matched := -1
 	for i := len(keys) - 1; i >= 0; i-- {
-		mine := sign(keys[i].Key, body)
+		mine := s.macs.sign(keys[i].Key, body)
 		for _, theirs := range signatures {
 			if hmac.Equal(mine, theirs) && len(keys[i].Key) > 0 {
 				matched = i
@@ -81,7 +86,7 @@ var strict = base64.StdEncoding.Strict()
 
 // isSignature says whether a text is 32 bytes in base64 as an encoder writes them.
 func isSignature(text string) bool {
-	if len(text) != base64.StdEncoding.EncodedLen(sha256.Size) {
+	if len(text) != signatureBytes {
 		return false
 	}
 	var raw [sha256.Size + 1]byte // as much as the decoder may write
@@ -89,8 +94,39 @@ func isSignature(text string) bool {
 	return err == nil && n == sha256.Size
 }
 
-func sign(key, body []byte) []byte {
-	mac := hmac.New(sha256.New, key)
+// macs keep what the HMAC of each key begins with, for as long as the process lives: there are as many as
+// accounts had keys. The zero macs are empty.
+type macs struct {
+	mu  sync.RWMutex
+	all map[string]*sync.Pool
+}
+
+func (m *macs) of(key []byte) *sync.Pool {
+	m.mu.RLock()
+	pool := m.all[string(key)]
+	m.mu.RUnlock()
+	if pool != nil {
+		return pool
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.all == nil {
+		m.all = map[string]*sync.Pool{}
+	}
+	if m.all[string(key)] == nil {
+		key := bytes.Clone(key)
+		m.all[string(key)] = &sync.Pool{New: func() any { return hmac.New(sha256.New, key) }}
+	}
+	return m.all[string(key)]
+}
+
+// sign is the text that a body signed with a key comes with.
+func (m *macs) sign(key, body []byte) []byte {
+	pool := m.of(key)
+	mac := pool.Get().(hash.Hash) //nolint:errcheck,forcetypeassert // the pool makes them
+	defer pool.Put(mac)
+	mac.Reset()
 	mac.Write(body)
-	return base64.StdEncoding.AppendEncode(nil, mac.Sum(nil))
+	var sum [sha256.Size]byte
+	return base64.StdEncoding.AppendEncode(make([]byte, 0, signatureBytes), mac.Sum(sum[:0]))
 }

@@ -32,8 +32,8 @@ type delivery struct {
 
 // in answers one delivery. The order matters: what is refused before the body is read says nothing of
 // any account, and after it only the signature decides.
-func (d *Door) in(w http.ResponseWriter, r *http.Request) {
-	v, known := d.vendors[r.PathValue("vendor")]
+func (d *Door) in(w http.ResponseWriter, r *http.Request, vendor, token string) {
+	v, known := d.vendors[vendor]
 	if !known {
 		http.NotFound(w, r)
 		return
@@ -51,7 +51,7 @@ func (d *Door) in(w http.ResponseWriter, r *http.Request) {
 	}
 	whole := time.Now()
 	in.at, in.body, in.headers = d.cfg.Now(), body, kept(r.Header)
-	if reason := d.verify(r, &in); reason != "" {
+	if reason := d.verify(r, token, &in); reason != "" {
 		d.reject(w, r, &in, reason, whole)
 		return
 	}

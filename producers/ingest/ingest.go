@@ -24,6 +24,7 @@ import (
 	"fmt"
 	"io/fs"
 	"net/http"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -165,9 +166,28 @@ func New(cfg Config, deps Deps) (*Door, error) {
 // Handler answers POST /in/<vendor>/<token>: 2xx, 401, 408, 413, 415 or 503. Paths beside it are 404,
 // other methods 405.
 func (d *Door) Handler() http.Handler {
-	mux := http.NewServeMux()
-	mux.HandleFunc("POST /in/{vendor}/{token}", d.in)
-	return mux
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		vendor, token, found := place(r.URL.Path)
+		switch {
+		case !found:
+			http.NotFound(w, r)
+		case r.Method != http.MethodPost:
+			w.Header().Set("Allow", http.MethodPost)
+			http.Error(w, http.StatusText(http.StatusMethodNotAllowed), http.StatusMethodNotAllowed)
+		default:
+			d.in(w, r, vendor, token)
+		}
+	})
+}
+
+// place is what a delivery's path says.
+func place(path string) (vendor, token string, found bool) {
+	path, found = strings.CutPrefix(path, "/in/")
+	if !found {
+		return "", "", false
+	}
+	vendor, token, _ = strings.Cut(path, "/")
+	return vendor, token, vendor != "" && token != "" && !strings.Contains(token, "/")
 }
 
 // Run runs serve, which hands requests to Handler until ctx ends and has then finished with them, and

@@ -17,8 +17,8 @@ import (
 )
 
 // verify says why a delivery is none, or nothing where it is one.
-func (d *Door) verify(r *http.Request, in *delivery) (reason string) {
-	endpoint, known := d.endpoints.Endpoint(r.Context(), in.vendor.Name, r.PathValue("token"))
+func (d *Door) verify(r *http.Request, token string, in *delivery) (reason string) {
+	endpoint, known := d.endpoints.Endpoint(r.Context(), in.vendor.Name, token)
 	keys := live(endpoint.Keys, in.at)
 	id, err := in.vendor.Webhook.Verify(r.Header, in.body, keys)
 	if !known || err != nil {
