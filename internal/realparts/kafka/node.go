@@ -27,7 +27,7 @@ const (
 
 const (
 	// startWithin is what a node may take on a machine that has other things to do; alone it takes 2 s.
-	startWithin = 90 * time.Second
+	startWithin = 3 * time.Minute
 	lookEvery   = 20 * time.Millisecond
 )
 
