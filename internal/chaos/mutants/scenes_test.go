@@ -26,7 +26,7 @@ var scenes = map[string]func(context.Context, *lab){
 	"an adapter wakes":            adapterWakes,
 	"the door is full":            doorFull,
 	"old snapshots come late":     snapshotsLate,
-	"a tenant pauses":             tenantPauses,
+	"an account is refused":       accountRefused,
 	"the past comes back":         past,
 	"a record is cut off":         cutOff,
 	"a record is deleted":         deleted,
@@ -176,13 +176,15 @@ func snapshotsLate(ctx context.Context, l *lab) {
 	l.handled()
 }
 
-// tenantPauses pauses a tenant for the time of a story, and resumes it when all of it waits.
-func tenantPauses(ctx context.Context, l *lab) {
-	l.command("tenant", "pause", "lakeshore")
+// accountRefused has the CRM refuse a brokerage's key for the time of a story, and take it again when all
+// of the story waits.
+func accountRefused(ctx context.Context, l *lab) {
+	l.control(http.MethodPost, "/followupboss/faults", `{"account":"lakeshore","fault":"unauthorized"}`, nil)
 	require.NoError(l.t, l.Story(ctx, 8, 20, 20))
 	l.await("the end of the story", func() bool { return l.Told(ctx) })
 	l.handled()
-	l.command("tenant", "resume", "lakeshore")
+	l.await("many records in the queue", func() bool { return l.one("SELECT coalesce(sum(count), 0) FROM followupboss.queued_key") > 20 })
+	l.control(http.MethodDelete, "/followupboss/faults", "", nil)
 }
 
 // deleted deletes an envelope at the vendor, which then says that it changed.
