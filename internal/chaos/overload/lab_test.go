@@ -146,13 +146,20 @@ func (k *tracker) take() []time.Duration {
 	return seen
 }
 
+// firstPrice is a sale's until it changes.
+const firstPrice = 400_000
+
 // mail is of the client of a tenant's i-th sale.
 func mail(tenant string, i int) string { return fmt.Sprintf("client%d@%s.example.com", i, tenant) }
 
 // sell makes a sale, whose client becomes a person in the CRM, or changes it.
 func sell(ctx context.Context, b *chaos.Bus, tenant string, i, price int) error {
+	phone := fmt.Sprintf("(%d) 555-%04d", 212+i/10_000, i%10_000) // two people with one phone are one person in a CRM
+	if price > firstPrice {
+		phone = fmt.Sprintf("(989) 555-%04d", price%10_000)
+	}
 	body := fmt.Sprintf(`{"status":"Pending","dealType":"Purchase","salePrice":%d,
-		"buyers":[{"firstName":"Mira","lastName":"Client%d","email":%q,"phoneNumber":"(312) 555-%04d"}]}`, price, i, mail(tenant, i), price%10000)
+		"buyers":[{"firstName":"Mira","lastName":"Client%d","email":%q,"phoneNumber":%q}]}`, price, i, mail(tenant, i), phone)
 	return b.Control(ctx, http.MethodPut, fmt.Sprintf("/skyslope/sales/%s-%d?tenant=%s", tenant, i, tenant), body, nil)
 }
 
@@ -173,4 +180,19 @@ func people(b *chaos.Bus, tenant string) func(context.Context, []string) (map[st
 		}
 		return found, nil
 	}
+}
+
+// breaches counts the requests that a vendor refused since an account's quota was used up.
+func breaches(t *testing.T, b *chaos.Bus) (n int) {
+	t.Helper()
+	for _, vendor := range []string{"skyslope", "docusign", "followupboss"} {
+		var all []struct{ Remark string }
+		require.NoError(t, b.Control(t.Context(), http.MethodGet, "/"+vendor+"/requests", "", &all))
+		for _, r := range all {
+			if r.Remark == "over quota" {
+				n++
+			}
+		}
+	}
+	return n
 }

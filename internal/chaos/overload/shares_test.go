@@ -46,14 +46,15 @@ func TestNobodyWaitsForALoudBrokerageOrASlowKey(t *testing.T) {
 	alone := w.part(t, b, 2, long, nil)
 	crowd := w.part(t, b, 3, long, func(ctx context.Context) {
 		go doorOf(b, loud, 3).flood(ctx, webhooks*share, long)
-		repeat(ctx, time.Second/(sales*share), func(i int) { _ = sell(ctx, b, loud, i, 400_000) })
+		repeat(ctx, time.Second/(sales*share), func(i int) { _ = sell(ctx, b, loud, i, firstPrice) })
 	})
 	again := w.part(t, b, 4, long, nil)
 	slow := w.part(t, b, 5, long, func(ctx context.Context) {
 		require.NoError(t, b.Control(ctx, http.MethodPost, "/followupboss/faults",
 			fmt.Sprintf(`{"account":%q,"match":%q,"fault":"slow:30"}`, quiet, "GET /v1/people/"+person(t, b)), nil))
-		repeat(ctx, time.Second, func(i int) { _ = sell(ctx, b, quiet, 1_000_000, 400_001+i) })
+		repeat(ctx, time.Second, func(i int) { _ = sell(ctx, b, quiet, 1_000_000, firstPrice+1+i) })
 	})
+	require.Zero(t, breaches(t, b), "requests beyond a quota")
 	for i, name := range []string{"translated", "effected"} {
 		t.Logf("shares %s quiet_p50=%s quiet_p99=%s one_tenant_90%%_p99=%s ratio=%.2f quiet_again_p99=%s slow_key_p99=%s ratio=%.2f", name,
 			alone[i].p50, alone[i].p99, crowd[i].p99, ratio(crowd[i], alone[i]), again[i].p99, slow[i].p99, ratio(slow[i], again[i]))
@@ -79,7 +80,7 @@ func (w ways) part(t *testing.T, b *chaos.Bus, series int, long time.Duration, b
 		}
 	}()
 	if series == 1 {
-		require.NoError(t, sell(ctx, b, quiet, 1_000_000, 400_000)) // whose client will be slow
+		require.NoError(t, sell(ctx, b, quiet, 1_000_000, firstPrice)) // whose client will be slow
 		w.effected.begin(mail(quiet, 1_000_000), time.Now())
 	}
 	d, client := doorOf(b, quiet, 100+series), &http.Client{Timeout: 30 * time.Second}
@@ -90,7 +91,7 @@ func (w ways) part(t *testing.T, b *chaos.Bus, series int, long time.Duration, b
 		repeat(ctx, time.Second/sales, func(i int) {
 			n := series*10_000 + i
 			at := time.Now()
-			if sell(ctx, b, quiet, n, 400_000) == nil {
+			if sell(ctx, b, quiet, n, firstPrice) == nil {
 				w.effected.begin(mail(quiet, n), at)
 			}
 		})
