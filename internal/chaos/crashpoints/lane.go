@@ -80,7 +80,7 @@ func line(out []Outcome, took time.Duration) string {
 		if !o.Reached {
 			mark = " NOT REACHED"
 		}
-		fmt.Fprintf(&b, ", %s@%s#%d%s", o.ID, o.Process, o.Nth, mark)
+		fmt.Fprintf(&b, ", %s@%s#%d %.1fs%s", o.ID, o.Process, o.Nth, o.Recovered.Seconds(), mark)
 	}
 	if out[0].Found != "" {
 		fmt.Fprintf(&b, "\n%s", out[0].Found)
@@ -212,6 +212,9 @@ func (l *Lane) replace(ctx context.Context, r Run, pid int) {
 	defer func() {
 		_ = stand.Process.Kill() // where the woken one did not fence it
 		_ = stand.Wait()
+		if r.Process == "fetch" {
+			l.expire(ctx)
+		}
 	}()
 	for began := time.Now(); time.Since(began) < takeover && ctx.Err() == nil; {
 		if now, err := l.epochs(ctx, group); err == nil && now > before {

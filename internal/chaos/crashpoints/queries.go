@@ -9,6 +9,7 @@ const (
 	sqlUnknown = `SELECT count(*) FROM followupboss.ledger WHERE state = 5`
 
 	// What a dead process had leased, and whatever else is leased: its holder loses it as if it had slept.
+	// A stand-in polls as rarely as the vendor likes; the lane's own period begins anew.
 	sqlExpireReads = `UPDATE "fetch".resource SET lease_until = now(), not_before = now() WHERE lease_until > now()`
-	sqlExpirePolls = `UPDATE "fetch".poll SET lease_until = now(), due = now() WHERE lease_until > now()`
+	sqlExpirePolls = `UPDATE "fetch".poll SET lease_until = now(), due = now()`
 )
