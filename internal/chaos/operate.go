@@ -12,19 +12,7 @@ import (
 // Operate does what a person does at night: a note whose outcome nobody could tell is looked for in
 // the CRM, and settled (class D). The bus itself never sends it twice.
 func (b *Bus) Operate(ctx context.Context) (settled int, err error) {
-	// The second is what the first is called once its key was tried again, as when its account was mended.
-	for _, cause := range []string{"outcome unknown", "outcome unknown before"} {
-		n, err := b.operate(ctx, cause)
-		settled += n
-		if err != nil {
-			return settled, err
-		}
-	}
-	return settled, nil
-}
-
-func (b *Bus) operate(ctx context.Context, cause string) (settled int, err error) {
-	list, err := b.Command(ctx, "held", "list", "--adapter", "followupboss", "--cause", cause, "--json")
+	list, err := b.Command(ctx, "held", "list", "--adapter", "followupboss", "--cause", "outcome unknown", "--json")
 	if err != nil {
 		return 0, err
 	}

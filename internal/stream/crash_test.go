@@ -97,6 +97,7 @@ func TestCrashAfterTheCallClassD(t *testing.T) {
 		"the owner has looked",
 		func() bool { return !get[bool](w, "SELECT release_wanted FROM {schema}.queued_key") },
 	)
+	require.Equal(t, "outcome unknown", get[string](w, "SELECT cause FROM {schema}.queued_key"), "a person still finds it")
 	require.Equal(t, lines("lakeshore/1", 1, 1), v.called())
 	require.NoError(
 		t,

@@ -27,7 +27,7 @@ var errUnplanned = errors.New("an effect in doubt is no longer planned")
 func (k *keyed) advance(t *task) {
 	for t.planned && t.at < len(t.steps) && t.steps[t.at].ended != ledger.None {
 		if s := t.steps[t.at].ended; s == ledger.Parked || s == ledger.Unknown {
-			k.end(t, &verdict.Error{Kind: verdict.Park, Cause: "outcome " + s.String() + " before"})
+			k.end(t, &verdict.Error{Kind: verdict.Park, Cause: "outcome " + s.String()}) // the cause that it has already
 			return
 		}
 		t.reason = reasons[t.steps[t.at].ended]
