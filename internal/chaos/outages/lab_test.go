@@ -5,6 +5,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -93,23 +95,19 @@ func settled(t *testing.T, b *chaos.Bus) judge.Verdict {
 	v, err := b.Settle(t.Context(), stuckAfter)
 	require.NoError(t, err)
 	if !v.Clean() {
-		dump(t, b)
+		dump(t, b, chaos.Findings(v))
 	}
 	require.True(t, v.Clean(), "%s\n%s", v, chaos.Findings(v))
 	return v
 }
 
-// dump shows what waits in the CRM adapter's queue, and what was asked of it.
-func dump(t *testing.T, b *chaos.Bus) {
+var saleKey = regexp.MustCompile(`[a-z]+/skyslope/main/sale/[0-9a-f-]{36}`)
+
+// dump shows what the tables know of the deals that findings name, and what waits in the CRM's adapter.
+func dump(t *testing.T, b *chaos.Bus, findings string) {
 	t.Helper()
-	for _, sql := range []string{
-		"SELECT to_jsonb(k)::text FROM followupboss.queued_key k",
-		"SELECT (to_jsonb(r) - 'value' - 'headers' - 'key')::text FROM followupboss.queued_record r WHERE state = 1",
-		"SELECT to_jsonb(a)::text FROM followupboss.queue_audit a",
-		"SELECT to_jsonb(o)::text FROM followupboss.consumer_offsets o",
-		"SELECT to_jsonb(l)::text FROM followupboss.ledger l WHERE state IN (1, 4, 5)",
-	} {
-		rows, err := b.Pool.Query(t.Context(), sql)
+	look := func(sql string, args ...any) {
+		rows, err := b.Pool.Query(t.Context(), sql, args...)
 		if err == nil {
 			var lines []string
 			lines, err = pgx.CollectRows(rows, pgx.RowTo[string])
@@ -119,4 +117,15 @@ func dump(t *testing.T, b *chaos.Bus) {
 			t.Log(err)
 		}
 	}
+	keys := saleKey.FindAllString(findings, -1)
+	slices.Sort(keys)
+	for _, key := range slices.Compact(keys) {
+		look(`SELECT to_jsonb(r)::text FROM "fetch".resource r WHERE key = $1`, key)
+		look("SELECT (to_jsonb(s) - 'body')::text FROM translate.translate_state s WHERE resource = $1", key)
+		said, err := b.Command(t.Context(), "trace", key)
+		t.Log(said, err)
+	}
+	look(`SELECT to_jsonb(p)::text FROM "fetch".poller p WHERE vendor = 'skyslope'`)
+	look("SELECT to_jsonb(k)::text FROM followupboss.queued_key k")
+	look("SELECT to_jsonb(l)::text FROM followupboss.ledger l WHERE state IN (1, 4, 5)")
 }

@@ -62,13 +62,13 @@ func TestCutsLoseNothingAndTheBusDrainsWithinAMinuteOfHealing(t *testing.T) {
 			t.Logf("round %d: %s", round+1, c)
 		}
 		t.Logf("round %d: at rest %d ms after healing; %s", round+1, drain.Milliseconds(), v)
-		require.Less(t, drain, drainWithin)
 		drains, done = append(drains, drain), done+len(cuts)
 	}
 	require.Empty(t, stop(), "no offset falls")
 	slices.Sort(drains)
 	t.Logf("cuts %d %v: lost=0 duplicated=0 misordered=0 unexplained=0; at rest after healing p50 %d ms, max %d ms",
 		n, counts, drains[len(drains)/2].Milliseconds(), drains[len(drains)-1].Milliseconds())
+	require.Less(t, drains[len(drains)-1], drainWithin)
 }
 
 func later(a, b time.Time) time.Time {
