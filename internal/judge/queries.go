@@ -72,7 +72,7 @@ HAVING count(*) > 1`
 
 	// Of topics whose records have UUIDs: those of events.
 	sqlRecorded = `
-SELECT DISTINCT eid FROM {schema}.ledger WHERE topic IN ('deals.v1', 'contacts.v1', 'links.v1')`
+SELECT DISTINCT eid, topic, part, pos FROM {schema}.ledger WHERE topic IN ('deals.v1', 'contacts.v1', 'links.v1')`
 
 	sqlDone = `
 SELECT topic, part, pos, min(done_at), max(done_at)

@@ -188,15 +188,22 @@ func (l *lab) put(s sale, patch string) {
 	l.control(http.MethodPut, "/skyslope/sales/"+s.guid+"?tenant="+s.tenant, patch, nil)
 }
 
-// paper is an envelope of one document that everybody has signed, about a sale.
+// paper is an envelope of one document, about a sale.
 type paper struct{ tenant, id string }
 
+// paper makes an envelope that its signer has signed.
 func (l *lab) paper(s sale, n int) paper {
 	l.t.Helper()
+	return l.envelope(s, n, "completed")
+}
+
+func (l *lab) envelope(s sale, n int, status string) paper {
+	l.t.Helper()
 	p := paper{s.tenant, fmt.Sprintf("eeeeeeee-0000-4000-8000-%012d", n)}
+	signer := map[string]any{"recipientId": "1", "name": "Robin Buyer", "email": s.email, "status": status}
 	body, err := json.Marshal(map[string]any{
-		"status":            "completed",
-		"recipients":        map[string]any{"signers": []any{map[string]any{"recipientId": "1", "name": "Robin Buyer", "email": s.email, "status": "completed"}}},
+		"status":            status,
+		"recipients":        map[string]any{"signers": []any{signer}},
 		"customFields":      map[string]any{"textCustomFields": []any{map[string]any{"name": "Deal ID", "value": s.guid}}},
 		"envelopeDocuments": []any{map[string]any{"documentId": "1", "name": "Purchase Agreement.pdf", "type": "content"}},
 	})

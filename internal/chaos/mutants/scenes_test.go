@@ -187,11 +187,11 @@ func accountRefused(ctx context.Context, l *lab) {
 	l.control(http.MethodDelete, "/followupboss/faults", "", nil)
 }
 
-// deleted deletes an envelope at the vendor, which then says that it changed.
+// deleted deletes an envelope at the vendor that nobody signed, and says that it changed.
 func deleted(ctx context.Context, l *lab) {
-	s := l.sale("lakeshore", 1)
-	p := l.paper(s, 1)
+	p := l.envelope(l.sale("lakeshore", 1), 1, "sent")
 	l.rest()
+	l.await("the envelope", func() bool { return l.one(`SELECT count(*) FROM "fetch".resource WHERE id = $1 AND digest <> ''`, p.id) == 1 })
 	l.control(http.MethodDelete, "/docusign/envelopes/"+p.id+"?tenant="+p.tenant, "", nil)
 	l.deliver(ctx, l.thin(p, 1, accountIDs[p.tenant]))
 	l.await("an answer of 404", func() bool { return l.asked(http.StatusNotFound) })
