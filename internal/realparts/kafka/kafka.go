@@ -92,7 +92,8 @@ const heapDefault = 256
 // JVMFast are flags for benchmarks: the compiler's last stage is on, so that warm code is fast code.
 func JVMFast() []string { return []string{"-XX:+UseG1GC"} }
 
-// FastFailover are settings by which a dead leader is replaced in 2 to 4 s; Kafka's own take 7 to 11 s.
+// FastFailover are settings by which a dead leader is replaced in 2 to 4 s; Kafka's own take 7 to 11 s. A machine
+// that gives a node no processor for 2 s loses leaders by them.
 func FastFailover() map[string]string {
 	return map[string]string{
 		"broker.heartbeat.interval.ms":          "200",

@@ -142,13 +142,21 @@ func (p *Pair) Synchronous(ctx context.Context, on bool) error {
 	if err := p.primary.exec(ctx, "ALTER SYSTEM SET synchronous_standby_names = '"+name+"'"); err != nil {
 		return err
 	}
-	return p.primary.exec(ctx, "SELECT pg_reload_conf()")
+	if err := p.primary.exec(ctx, "SELECT pg_reload_conf()"); err != nil || !on {
+		return err
+	}
+	return p.standing(ctx, "the standby is synchronous", "sync_state = 'sync'")
 }
 
 // streams waits until the standby has all that the primary has.
 func (p *Pair) streams(ctx context.Context) error {
-	const look = `SELECT count(*) FROM pg_stat_replication WHERE application_name = $1 AND state = 'streaming' AND replay_lsn = sent_lsn`
-	return p.await(ctx, "the standby streams", func(ctx context.Context) (bool, error) {
+	return p.standing(ctx, "the standby streams", "state = 'streaming' AND replay_lsn = sent_lsn")
+}
+
+// standing waits until the primary says so of its standby.
+func (p *Pair) standing(ctx context.Context, what, condition string) error {
+	look := "SELECT count(*) FROM pg_stat_replication WHERE application_name = $1 AND " + condition
+	return p.await(ctx, what, func(ctx context.Context) (bool, error) {
 		n := 0
 		err := p.primary.ask(ctx, func(c *pgx.Conn) error { return c.QueryRow(ctx, look, standbyName).Scan(&n) })
 		return n > 0, err

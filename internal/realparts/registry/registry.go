@@ -27,7 +27,7 @@ const Version = "3.3.3"
 const (
 	leastJava = 21
 	// startWithin is what it may take on a machine that has other things to do; alone it takes 4 s.
-	startWithin = 2 * time.Minute
+	startWithin = 5 * time.Minute
 	stopWithin  = 15 * time.Second
 	lookEvery   = 50 * time.Millisecond
 	askWithin   = 5 * time.Second
