@@ -40,6 +40,7 @@ func start(t *testing.T, env ...string) *chaos.Bus {
 	require.NoError(t, err, "%s", out)
 	b, err := chaos.Start(t.Context(), chaos.Config{
 		Exe: exe, Dir: filepath.Join(t.TempDir(), "bus"), Postgres: testkit.Database(t), Env: env,
+		Args: []string{"--poll-every", "1s"}, // a list that overlaps by minutes is long where much happens
 	})
 	require.NoError(t, err)
 	t.Cleanup(func() {
