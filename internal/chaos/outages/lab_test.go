@@ -125,7 +125,7 @@ func dump(t *testing.T, b *chaos.Bus, findings string) {
 		said, err := b.Command(t.Context(), "trace", key)
 		t.Log(said, err)
 	}
-	look(`SELECT to_jsonb(p)::text FROM "fetch".poller p WHERE vendor = 'skyslope'`)
+	look(`SELECT to_jsonb(p)::text FROM "fetch".poll p WHERE vendor = 'skyslope'`)
 	look("SELECT to_jsonb(k)::text FROM followupboss.queued_key k")
 	look("SELECT to_jsonb(l)::text FROM followupboss.ledger l WHERE state IN (1, 4, 5)")
 }
