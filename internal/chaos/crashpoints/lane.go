@@ -24,7 +24,7 @@ const (
 	moreAfter = 2 * time.Second
 	// reachWithin is when a round gives up on a point. A process that was started again, and again, comes
 	// back within seconds.
-	reachWithin = 30 * time.Second
+	reachWithin = time.Minute
 	// patience is how long the bus may show no progress before it is judged as it is.
 	patience = 60 * time.Second
 	// delayed is how long a delay takes.
