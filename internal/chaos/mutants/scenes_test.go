@@ -191,7 +191,9 @@ func accountRefused(ctx context.Context, l *lab) {
 func deleted(ctx context.Context, l *lab) {
 	p := l.envelope(l.sale("lakeshore", 1), 1, "sent")
 	l.rest()
-	l.await("the envelope", func() bool { return l.one(`SELECT count(*) FROM "fetch".resource WHERE id = $1 AND digest <> ''`, p.id) == 1 })
+	l.await("the envelope", func() bool {
+		return l.one(`SELECT count(*) FROM "fetch".resource WHERE id = $1 AND digest <> ''`, p.id) == 1
+	})
 	l.control(http.MethodDelete, "/docusign/envelopes/"+p.id+"?tenant="+p.tenant, "", nil)
 	l.deliver(ctx, l.thin(p, 1, accountIDs[p.tenant]))
 	l.await("an answer of 404", func() bool { return l.asked(http.StatusNotFound) })
