@@ -14,6 +14,8 @@ import (
 	"conveyance/internal/chaos/vendors"
 )
 
+var window = flag.Duration("window", 0, "how long a fault that stays is watched; 0 = as the pace says")
+
 var long = flag.Bool("long", false, "real timeouts and clocks, and ten minutes of every fault that stays")
 
 // sample lets fetch's clock run 10 times faster than ours and the vendors' 30 times, and calls end after
@@ -40,6 +42,9 @@ func TestMatrix(t *testing.T) {
 	p := sample()
 	if *long {
 		p = whole()
+	}
+	if *window > 0 {
+		p.window = *window
 	}
 	if only := os.Getenv("MATRIX_ONLY"); only != "" {
 		cells = slices.DeleteFunc(cells, func(c vendors.Cell) bool { return !strings.Contains(c.Name(), only) })
