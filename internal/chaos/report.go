@@ -17,6 +17,7 @@ type Report struct {
 	Struck   Struck
 	Zombies  map[string]int // rounds by the process that came back
 	Recovery map[string][]time.Duration
+	Audits   int // looks at the books while the bus ran
 	Took     time.Duration
 	Drained  time.Duration // from the last fault until all was at rest and judged
 	Verdict  judge.Verdict // without what Classes allows
@@ -104,8 +105,8 @@ func (r Report) Clean() bool { return r.Verdict.Clean() }
 // Lines tell the run to a person: what was done, what recovered how fast, what zombies did.
 func (r Report) Lines() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "events %d in %s (%.0f/s), at rest and judged %s after the last fault\n",
-		r.Events, r.Took.Round(time.Second), r.Rate(), r.Drained.Round(time.Second))
+	fmt.Fprintf(&b, "events %d in %s (%.0f/s), books looked at %d times meanwhile; at rest and judged %s after the last fault\n",
+		r.Events, r.Took.Round(time.Second), r.Rate(), r.Audits, r.Drained.Round(time.Second))
 	spreads := r.Spreads()
 	for _, sort := range slices.Sorted(maps.Keys(spreads)) {
 		s := spreads[sort]

@@ -65,6 +65,9 @@ func (r *run) tell(ctx context.Context) error {
 		if err := r.catchUp(ctx); err != nil {
 			return err
 		}
+		if n%auditEvery == auditEvery-1 {
+			r.conserved(ctx)
+		}
 	}
 }
 
