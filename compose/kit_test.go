@@ -182,8 +182,9 @@ func unreachable(t *testing.T, env map[string]string) []string {
 // requireCommand fails where a container's command line or environment is not the product's.
 func requireCommand(t *testing.T, who string, args []string, env map[string]string) {
 	t.Helper()
+	names := known(t)
 	for name := range env {
-		require.Contains(t, known(t), name, "%s sets %s, which nothing reads", who, name)
+		require.Contains(t, names, name, "%s sets %s, which nothing reads", who, name)
 	}
 	code, out, errs := run(t, args, unreachable(t, env))
 	require.Equal(t, 1, code, "%s: conveyance %s: %s%s", who, strings.Join(args, " "), out, errs)
