@@ -15,8 +15,8 @@ import (
 )
 
 type brokerCmd struct {
-	Listen string `help:"Address on the loopback." default:"127.0.0.1:9092"`
-	Data   string `help:"Data folder." required:"" type:"path"`
+	Listen    string `help:"Address on the loopback." default:"127.0.0.1:9092"`
+	Data      string `help:"Data folder." required:"" type:"path"`
 	Advertise string `help:"Address that clients are told, of a cable to here that a test cuts." placeholder:"IP:PORT" hidden:""`
 	// TroubleFD is how a full disk reaches up's terminal: its log may lie on that very disk.
 	TroubleFD int `help:"File descriptor that a sentence is written to when the disk refuses a write." hidden:""`
