@@ -23,10 +23,11 @@ import (
 // lab is one bus on which a scene is played.
 type lab struct {
 	*chaos.Bus
-	t     testing.TB
-	cfg   chaos.Config
-	plan  string // folder of crash points
-	quota bool   // no stage is frozen in it, so that no quota may be passed
+	t       testing.TB
+	cfg     chaos.Config
+	plan    string // folder of crash points
+	strikes int    // of crash points so far
+	quota   bool   // no stage is frozen in it, so that no quota may be passed
 
 	mu   sync.Mutex
 	sent []judge.Sent

@@ -41,7 +41,7 @@ func All() []Mutant {
 		{"unknown schema to DLQ", "a schema comes late", "unexplained", "unknown schema"},
 		{"offset reset to latest", "a destination is forgotten", "lost", "warehouse has no deal"},
 		{"body hash as eid", "a price comes back", "misordered", "differs"},
-		{"per-process rate limiter", "two processes call", "overrun", "for its quota"},
+		{"per-process rate limiter", "three processes call", "overrun", "for its quota"},
 		{"tenant from body", "a stranger's body is signed", "crossed", "is in the log as redrock"},
 	}
 }

@@ -33,14 +33,15 @@ var scenes = map[string]func(context.Context, *lab){
 	"a schema comes late":         schemaLate,
 	"a destination is forgotten":  forgotten,
 	"a price comes back":          priceBack,
-	"two processes call":          twoProcesses,
+	"three processes call":        threeProcesses,
 	"a stranger's body is signed": strangersBody,
 }
 
 // strike arms a crash point in a process, and waits until it has struck.
 func (l *lab) strike(process, point, fault string, while func()) {
 	l.t.Helper()
-	id := strings.ReplaceAll(point+"-"+fault, ".", "-")
+	l.strikes++
+	id := fmt.Sprintf("strike-%d", l.strikes)
 	require.NoError(l.t, os.WriteFile(filepath.Join(l.plan, "plan"), fmt.Appendf(nil, "%s %s %s %s 1 1\n", id, process, point, fault), 0o600))
 	while()
 	l.await(point+" to strike", func() bool {
@@ -94,21 +95,26 @@ func translateWakes(ctx context.Context, l *lab) {
 }
 
 // adapterWakes stops the CRM's adapter when it has claimed a note and not looked at its token. Another
-// takes its place, a person settles what it finds in doubt, and then the first one wakes.
+// takes its place, a person settles what it finds in doubt, and then the first one wakes. It does so four
+// times: whether it calls before it hears of the other by its pulse is a matter of milliseconds.
 func adapterWakes(ctx context.Context, l *lab) {
 	s := l.sale("lakeshore", 1)
 	l.rest()
-	pid := l.Children()["adapter followupboss"]
-	l.strike("adapter-followupboss", "claim.after", "stop", func() { l.paper(s, 1) })
-	stand := l.stage(ctx, "adapter followupboss", "up-adapter-followupboss")
-	l.await("the other's note", func() bool {
-		_, err := l.Operate(ctx)
-		require.NoError(l.t, err)
-		return l.noted("lakeshore") == 1
-	})
-	require.NoError(l.t, syscall.Kill(pid, syscall.SIGCONT))
-	chaos.Pause(ctx, 3*time.Second)
-	require.NoError(l.t, stand.Process.Signal(syscall.SIGTERM))
+	for n := range 4 {
+		before := l.noted("lakeshore")
+		pid := l.Children()["adapter followupboss"]
+		l.strike("adapter-followupboss", "claim.after", "stop", func() { l.paper(s, n) })
+		stand := l.stage(ctx, "adapter followupboss", "up-adapter-followupboss")
+		l.await("the other's note", func() bool {
+			_, err := l.Operate(ctx)
+			require.NoError(l.t, err)
+			return l.noted("lakeshore") > before
+		})
+		require.NoError(l.t, syscall.Kill(pid, syscall.SIGCONT))
+		chaos.Pause(ctx, 3*time.Second)
+		require.NoError(l.t, stand.Process.Signal(syscall.SIGTERM))
+		l.handled()
+	}
 }
 
 // again produces records once more, where they were.
@@ -236,8 +242,8 @@ func priceBack(_ context.Context, l *lab) {
 	})
 }
 
-// twoProcesses has two processes of the CRM's adapter write more notes than the vendor takes.
-func twoProcesses(ctx context.Context, l *lab) {
+// threeProcesses has three processes of the CRM's adapter write more notes than the vendor takes.
+func threeProcesses(ctx context.Context, l *lab) {
 	const papers = 40
 	l.quota = true
 	var sales []sale
@@ -246,6 +252,7 @@ func twoProcesses(ctx context.Context, l *lab) {
 	}
 	l.rest()
 	l.stage(ctx, "adapter followupboss", "second")
+	l.stage(ctx, "adapter followupboss", "third")
 	l.await("partitions of the second", func() bool {
 		return l.one("SELECT count(DISTINCT epoch) FROM followupboss.consumer_offsets WHERE topic = 'deals.v1'") > 1
 	})
