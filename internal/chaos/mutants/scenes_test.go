@@ -6,7 +6,6 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
-	"strings"
 	"syscall"
 	"time"
 
@@ -101,14 +100,14 @@ func adapterWakes(ctx context.Context, l *lab) {
 	s := l.sale("lakeshore", 1)
 	l.rest()
 	for n := range 4 {
-		before := l.noted("lakeshore")
+		notes := l.noted("lakeshore")
 		pid := l.Children()["adapter followupboss"]
 		l.strike("adapter-followupboss", "claim.after", "stop", func() { l.paper(s, n) })
 		stand := l.stage(ctx, "adapter followupboss", "up-adapter-followupboss")
 		l.await("the other's note", func() bool {
 			_, err := l.Operate(ctx)
 			require.NoError(l.t, err)
-			return l.noted("lakeshore") > before
+			return l.noted("lakeshore") > notes
 		})
 		require.NoError(l.t, syscall.Kill(pid, syscall.SIGCONT))
 		chaos.Pause(ctx, 3*time.Second)
