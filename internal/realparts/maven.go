@@ -29,7 +29,7 @@ func Jars(ctx context.Context, name string, artifacts ...Artifact) (string, erro
 		if err := os.WriteFile(file, text, 0o600); err != nil {
 			return err
 		}
-		return mvn(ctx, "-f", file, plugin+":copy-dependencies", "-DincludeScope=runtime", "-DoutputDirectory="+dir)
+		return mvn(ctx, dir, "-f", file, plugin+":copy-dependencies", "-DincludeScope=runtime", "-DoutputDirectory="+dir)
 	})
 }
 
@@ -37,12 +37,13 @@ func Jars(ctx context.Context, name string, artifacts ...Artifact) (string, erro
 // follows the version is Maven's: ":tar.gz:all".
 func Archive(ctx context.Context, name string, a Artifact, kind string) (string, error) {
 	return once(name, func(dir string) error {
-		return mvn(ctx, plugin+":unpack", "-Dartifact="+strings.Join([]string{a.Group, a.Name, a.Version}, ":")+kind, "-DoutputDirectory="+dir)
+		return mvn(ctx, dir, plugin+":unpack", "-Dartifact="+strings.Join([]string{a.Group, a.Name, a.Version}, ":")+kind, "-DoutputDirectory="+dir)
 	})
 }
 
-func mvn(ctx context.Context, args ...string) error {
-	return run(ctx, "mvn", append([]string{"-q", "-B", "-ntp", "-Dstyle.color=never"}, args...)...)
+// mvn runs in dir, where Maven leaves marks of its own.
+func mvn(ctx context.Context, dir string, args ...string) error {
+	return run(ctx, dir, "mvn", append([]string{"-q", "-B", "-ntp", "-Dstyle.color=never"}, args...)...)
 }
 
 type project struct {
