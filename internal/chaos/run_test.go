@@ -14,9 +14,7 @@ import (
 // A sample of what conveyance chaos does at length, with every sort of fault but a killed postmaster,
 // which a Postgres of its own needs.
 func TestSmallRunFindsNothingAndCountsWhatItDid(t *testing.T) {
-	if testing.Short() {
-		t.Skip("starts every process: left out by -short")
-	}
+	testkit.Lane(t)
 	exe := filepath.Join(t.TempDir(), "conveyance")
 	out, err := exec.Command("go", "build", "-o", exe, "conveyance/cmd/conveyance").CombinedOutput()
 	require.NoError(t, err, "%s", out)

@@ -36,9 +36,7 @@ const reachedLeast = 20
 // TestFaultAtEveryNamedPointLosesAndRepeatsNothing plays a few runs. CONVEYANCE_CRASH_RUNS=100 is the
 // sample of CI, in which every point appears; CONVEYANCE_CRASH_SEEDS=20 is all of it.
 func TestFaultAtEveryNamedPointLosesAndRepeatsNothing(t *testing.T) {
-	if testing.Short() {
-		t.Skip("starts every process: left out by -short")
-	}
+	testkit.Lane(t)
 	seeds, seed := number(t, "SEEDS", 0), number(t, "SEED", 1)
 	runs, least := Sample(number(t, "RUNS", 12), seed), 0
 	if len(runs) >= len(spots()) {

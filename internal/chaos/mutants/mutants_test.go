@@ -14,6 +14,7 @@ import (
 
 	"conveyance/internal/chaos"
 	"conveyance/internal/judge"
+	"conveyance/internal/testkit"
 )
 
 // folder holds the binary.
@@ -33,9 +34,7 @@ func TestMain(m *testing.M) {
 // chosen are the mutants to play: those that CONVEYANCE_MUTANTS names, with commas, or all; three quick
 // ones otherwise.
 func chosen(t *testing.T) []Mutant {
-	if testing.Short() {
-		t.Skip("starts every process: left out by -short")
-	}
+	testkit.Lane(t)
 	sample := "epoch not checked before the call,ledger TTL 1 s,tenant from body"
 	if text := os.Getenv("CONVEYANCE_MUTANTS"); text != "" {
 		sample = text

@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"conveyance/internal/chaos"
+	"conveyance/internal/testkit"
 )
 
 const (
@@ -23,6 +24,7 @@ const (
 )
 
 func TestTenTimesTheLoadCostsNeitherMemoryNorADeliveryThatWasAccepted(t *testing.T) {
+	testkit.Lane(t)
 	long := setting(t, "CONVEYANCE_OVERLOAD", 10*time.Second, time.ParseDuration)
 	rate := setting(t, "CONVEYANCE_OVERLOAD_RATE", peak, strconv.Atoi)
 	lane := long >= time.Minute

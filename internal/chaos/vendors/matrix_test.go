@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"conveyance/internal/chaos/vendors"
+	"conveyance/internal/testkit"
 )
 
 var window = flag.Duration("window", 0, "how long a fault that stays is watched; 0 = as the pace says")
@@ -37,6 +38,7 @@ func whole() pace {
 }
 
 func TestMatrix(t *testing.T) {
+	testkit.Lane(t)
 	cells, err := vendors.Cells()
 	require.NoError(t, err)
 	p := sample()

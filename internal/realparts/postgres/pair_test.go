@@ -9,13 +9,12 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"conveyance/internal/realparts/postgres"
+	"conveyance/internal/testkit"
 )
 
 func pair(t *testing.T) *postgres.Pair {
 	t.Helper()
-	if testing.Short() {
-		t.Skip("starts two servers: left out by -short")
-	}
+	testkit.Lane(t)
 	p, err := postgres.StartPair(t.Context())
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, p.Stop(context.Background())) })
