@@ -35,7 +35,7 @@ func TestMain(m *testing.M) {
 // ones otherwise.
 func chosen(t *testing.T) []Mutant {
 	testkit.Lane(t)
-	sample := "epoch not checked before the call,ledger TTL 1 s,tenant from body"
+	sample := "unlock before drain,ledger TTL 1 s,tenant from body"
 	if text := os.Getenv("CONVEYANCE_MUTANTS"); text != "" {
 		sample = text
 	}
